@@ -1,0 +1,2 @@
+//! The shopping-cart checkout.
+fn main() {}

@@ -1,0 +1,12 @@
+//! The core of `saga-rs`. Users depend on the facade package `saga-rs` (library `saga`), which re-exports all of this.
+
+pub mod contract;
+pub mod definition;
+mod error;
+pub mod participant;
+pub mod ports;
+pub mod record;
+pub mod wire;
+
+pub use contract::{Compensatable, Contract, Kind, NoUndo, Pivot, Retriable, StepKind};
+pub use error::{Error, ErrorKind};

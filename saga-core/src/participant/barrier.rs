@@ -1,0 +1,1 @@
+//! The barrier's state machine.

@@ -1,0 +1,34 @@
+//! The ports: what an adapter must do, each with its contract, and nothing else.
+//!
+//! All of them are object-safe and held as `Arc<dyn …>`; a third party's adapter is used like the library's own. Ports take
+//! batches where an adapter gains by them.
+
+mod bus;
+mod callback;
+mod clock;
+mod inbox;
+mod log;
+mod step;
+
+pub use bus::{
+    Capabilities, Declaration, Delivery, Disposition, EventBus, Group, GroupStart, Lag, Published, Receipt,
+    ReceiptHome, Settled, Settlement, Subscription, SubscriptionSpec, TopicKind,
+};
+pub use callback::{Callback, CallbackError, Ended};
+pub use clock::Clock;
+pub use inbox::{Claim, ClaimAnswer, ClaimToken, Completed, Completion, Inbox, Known, Performed, Task};
+pub use log::{
+    Append, AppendError, Census, Lease, Query, Record, SagaLog, StoredSaga, Summary, Tombstone, Version,
+    Woken,
+};
+pub use step::{Compensation, Step, StepContext, StepError, Undo};
+
+#[cfg(any(test, feature = "mock"))]
+pub use {
+    bus::{MockEventBus, MockSubscription},
+    callback::MockCallback,
+    clock::MockClock,
+    inbox::MockInbox,
+    log::MockSagaLog,
+    step::{MockCompensation, MockStep},
+};

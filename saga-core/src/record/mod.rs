@@ -1,0 +1,20 @@
+//! Plain data: what is stored in the saga log and shown to people. No behaviour beyond parsing.
+
+mod definition_ref;
+mod entry;
+mod ids;
+mod outcome;
+mod payload;
+mod retry;
+mod time;
+
+pub use definition_ref::{DefinitionRef, Digest};
+pub use entry::{
+    Action, Announcement, Entry, Fact, FenceAnswer, HeldInput, Operation, PlanItem, Report, Resolution,
+    StepIndex, Verb,
+};
+pub use ids::{InvalidName, MessageId, RunId, SagaId, SagaKey, Topic};
+pub use outcome::{Cause, Ending, Status};
+pub use payload::Payload;
+pub use retry::Retry;
+pub use time::Timestamp;

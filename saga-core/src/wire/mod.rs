@@ -1,0 +1,15 @@
+//! What travels on the bus: messages, and the CloudEvents attributes that make one a command or a reply.
+
+pub mod attributes;
+mod command;
+mod headers;
+mod message;
+mod reply;
+
+pub use command::{Command, Known, OUTPUT_BYTES_MAX};
+pub use headers::Headers;
+pub use malformed::Malformed;
+pub use message::Message;
+pub use reply::Reply;
+
+mod malformed;

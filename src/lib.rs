@@ -1,0 +1,2 @@
+//! Durable sagas.
+pub use saga_core::*;
