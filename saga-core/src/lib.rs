@@ -3,6 +3,7 @@
 pub mod contract;
 pub mod definition;
 mod error;
+pub mod machine;
 pub mod participant;
 pub mod ports;
 pub mod record;

@@ -177,7 +177,14 @@ pub enum Fact {
     },
     /// The callback was answered: it has happened.
     CallbackAnswered,
-    /// The callback, or an announcement's closure, will not be tried again by itself.
+    /// An announcement cannot be made: its closure failed, or the bus refuses the message for good.
+    AnnouncementRefused {
+        /// Which.
+        announcement: Announcement,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// The callback will not be tried again by itself.
     CallbackRefused {
         /// Why.
         reason: Arc<str>,

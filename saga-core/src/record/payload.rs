@@ -12,6 +12,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Payload(Bytes);
 
 impl Payload {
+    /// No bytes at all.
+    pub const fn empty() -> Self {
+        Self(Bytes::new())
+    }
+
     /// The JSON of `value`.
     ///
     /// # Errors

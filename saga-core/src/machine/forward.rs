@@ -1,0 +1,134 @@
+//! Going forward: dispatching what is ready, failing, deadlines.
+
+use super::decide::Deciding;
+use super::state::{Forward, Phase, State};
+use crate::definition::{Definition, FailurePolicy, Uncomputable};
+use crate::record::{Cause, Ending, Fact, Payload, StepIndex};
+
+impl Deciding<'_> {
+    /// Dispatches what is ready, ends the saga when all is done, parks it when only an operator can go on.
+    pub(super) fn go_forward(&mut self) {
+        while let Some(&step) = self.state.ready.front() {
+            self.dispatch(step, 0);
+        }
+        if self.state.done == self.state.steps.len() {
+            self.record(Fact::Ended { ending: Ending::Completed });
+        } else if self.state.running == 0 && self.state.resolving == 0 {
+            self.park_forward();
+        }
+    }
+
+    /// Computes a step's input and dispatches it, `rounds` rounds later than its current one.
+    pub(super) fn dispatch(&mut self, step: StepIndex, rounds: u32) {
+        let round = self.state.steps[step.at()].round + rounds;
+        match self.input_of(step) {
+            Ok(input) => self.record(Fact::Dispatched { step, round, input }),
+            Err(Uncomputable(reason)) => self.record(Fact::Blocked { step, reason: reason.into() }),
+        }
+    }
+
+    fn input_of(&mut self, step: StepIndex) -> Result<Payload, Uncomputable> {
+        let decoded = match self.decoded.take() {
+            Some(decoded) => decoded,
+            None => self.definition.decode(&self.state.input)?,
+        };
+        let outputs = self.definition.step(step).after.iter().map(|before| {
+            match &self.state.steps[before.at()].forward {
+                Forward::Done(output) => output,
+                other => unreachable!("a step is ready when all it waits for are done, not {other:?}"),
+            }
+        });
+        let input = self.definition.step_input(step, &decoded, &outputs.collect::<Vec<_>>());
+        self.decoded = Some(decoded);
+        input
+    }
+
+    /// The first failure: decides how long those in flight may still finish.
+    pub(super) fn fail(&mut self, cause: Cause) {
+        let until = match (&cause, self.definition.policy) {
+            (Cause::SagaDeadline, _) | (_, FailurePolicy::FailFast) => Some(self.now),
+            (_, FailurePolicy::WaitAll) => None,
+            (_, FailurePolicy::Grace(grace)) => Some(self.now.after(grace)),
+        };
+        self.record(Fact::Failing { cause, until });
+    }
+
+    /// A step has failed. Before the point of no return that turns the saga back; after it, the step is stuck.
+    pub(super) fn step_failed(&mut self, step: StepIndex, cause: Cause) {
+        let definition = self.definition;
+        let pivot_may_be_done = definition.pivot.is_some_and(|pivot| {
+            matches!(self.state.steps[pivot.at()].forward, Forward::Done(_) | Forward::Failed(_))
+        });
+        let is_pivot_given_up = definition.pivot == Some(step) && matches!(cause, Cause::Failed { .. });
+        if self.state.phase == Phase::Forward && !pivot_may_be_done && !is_pivot_given_up {
+            self.fail(cause);
+        }
+    }
+
+    pub(super) fn deadlines(&mut self) {
+        if matches!(self.state.phase, Phase::Forward | Phase::Failing { .. }) {
+            self.step_deadlines();
+            self.saga_deadline();
+        }
+        if let Phase::Failing { until: Some(until), .. } = self.state.phase
+            && until <= self.now
+            && !self.state.is_past_pivot(self.definition)
+        {
+            self.begin_unwinding();
+        }
+    }
+
+    fn step_deadlines(&mut self) {
+        for step in self.definition.indices() {
+            let it = &self.state.steps[step.at()];
+            let Some(deadline) = self.definition.step(step).deadline else { continue };
+            let is_in_flight = it.forward == Forward::Running && it.resolving.is_none();
+            if is_in_flight && it.dispatched_at.after(deadline) <= self.now {
+                self.record(Fact::TimedOut { step });
+                self.step_failed(step, Cause::StepDeadline { step });
+            }
+        }
+    }
+
+    fn saga_deadline(&mut self) {
+        let Some(deadline) = self.definition.deadline else { return };
+        if self.state.overdue || self.state.started_at.after(deadline) > self.now {
+            return;
+        }
+        if self.state.is_point_of_no_return(self.definition) {
+            self.record(Fact::Overdue);
+        } else if self.state.phase == Phase::Forward {
+            self.fail(Cause::SagaDeadline);
+        } else {
+            self.begin_unwinding();
+        }
+    }
+
+    fn park_forward(&mut self) {
+        if self.state.parked.is_some() {
+            return;
+        }
+        let stuck = self.definition.indices().filter_map(|index| {
+            let reason = match &self.state.steps[index.at()].forward {
+                Forward::Rejected(reason) | Forward::Failed(reason) | Forward::Blocked(reason) => reason,
+                Forward::Unanswered => "no answer before its deadline",
+                Forward::Waiting | Forward::Running | Forward::Done(_) => return None,
+            };
+            Some(format!("{}: {reason}", self.definition.step_name(index)))
+        });
+        let reason = stuck.collect::<Vec<_>>().join("; ").into();
+        self.record(Fact::Parked { reason });
+    }
+}
+
+impl State {
+    /// Whether the pivot was dispatched, and not cleanly refused: from here on the saga is not turned back by will or by time.
+    pub(super) fn is_point_of_no_return(&self, definition: &Definition) -> bool {
+        definition.pivot.is_some_and(|pivot| {
+            !matches!(
+                self.steps[pivot.at()].forward,
+                Forward::Waiting | Forward::Blocked(_) | Forward::Rejected(_)
+            )
+        })
+    }
+}
