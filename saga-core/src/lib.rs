@@ -10,4 +10,6 @@ pub mod record;
 pub mod wire;
 
 pub use contract::{Compensatable, Contract, Kind, NoUndo, Pivot, Retriable, StepKind};
+pub use definition::{BuildError, FailurePolicy, Saga};
 pub use error::{Error, ErrorKind};
+pub use participant::{HandlerFn, HandlerWithUndo, handler};

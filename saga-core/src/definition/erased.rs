@@ -21,6 +21,14 @@ pub enum FailurePolicy {
     Grace(Duration),
 }
 
+/// [`Grace`](FailurePolicy::Grace) of ten seconds. It ends as soon as all have answered, and what has answered is undone with its
+/// output known.
+impl Default for FailurePolicy {
+    fn default() -> Self {
+        Self::Grace(Duration::from_secs(10))
+    }
+}
+
 /// A saga as the machine sees it: checked, its types erased. Made by [`SagaBuilder::build`](super::SagaBuilder::build).
 pub struct Definition {
     pub(crate) id: DefinitionRef,

@@ -1,2 +1,8 @@
 //! The participant: receives commands, claims them at the barrier, runs the user's handlers, replies.
 pub mod barrier;
+mod erased;
+mod handler;
+
+pub use handler::{HandlerFn, HandlerWithUndo, Serves, handler};
+
+pub(crate) use erased::{Handler, HandlerError, erase};

@@ -21,6 +21,7 @@ pub use log::{
     Append, AppendError, Census, Lease, Query, Record, SagaLog, StoredSaga, Summary, Tombstone, Version,
     Woken,
 };
+pub(crate) use step::StepErrorKind;
 pub use step::{Compensation, Step, StepContext, StepError, Undo};
 
 #[cfg(any(test, feature = "mock"))]

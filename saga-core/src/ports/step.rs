@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::error::chain;
 use crate::record::{Action, Payload, RunId, SagaKey, Topic};
 use crate::wire::{Headers, Message};
 
@@ -116,18 +117,6 @@ impl<E: StdError + Send + Sync + 'static> From<E> for StepError {
             source: Some(Box::new(error)),
         }
     }
-}
-
-/// The error and its causes on one line.
-fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
 }
 
 impl fmt::Debug for StepError {

@@ -13,6 +13,7 @@ pub use entry::{
     Action, Announcement, Entry, Fact, FenceAnswer, HeldInput, Operation, PlanItem, Report, Resolution,
     StepIndex, Verb,
 };
+pub(crate) use ids::check_name;
 pub use ids::{InvalidName, MessageId, RunId, SagaId, SagaKey, Topic};
 pub use outcome::{Cause, Ending, Status};
 pub use payload::Payload;

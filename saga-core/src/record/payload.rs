@@ -25,12 +25,12 @@ impl Payload {
         serde_json::to_vec(value).map(Self::from)
     }
 
-    /// Reads the JSON as a `T`.
+    /// Reads the JSON as a `T`. No bytes at all read as `null`: other languages' participants send nothing where there is nothing to say.
     ///
     /// # Errors
     /// When the bytes are not JSON, or not of the shape of `T`.
     pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&self.0)
+        serde_json::from_slice(if self.0.is_empty() { b"null" } else { &self.0 })
     }
 
     /// The bytes, shared.
@@ -123,6 +123,14 @@ impl<'de> Visitor<'de> for PayloadVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_reads_as_null() {
+        let empty = Payload::default();
+        assert!(empty.parse::<()>().is_ok());
+        assert_eq!(empty.parse::<Option<u32>>().unwrap(), None);
+        assert!(empty.parse::<u32>().is_err());
+    }
 
     #[test]
     fn exact_bytes_survive_storage() {
