@@ -1,6 +1,7 @@
 //! The core of `saga-rs`. Users depend on the facade package `saga-rs` (library `saga`), which re-exports all of this.
 
 pub mod contract;
+pub mod coordinator;
 pub mod definition;
 mod error;
 pub mod machine;

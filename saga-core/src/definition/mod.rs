@@ -20,8 +20,7 @@ pub use edges::{CancelRequest, ForeignReply, StartRequest};
 pub use erased::{Definition, FailurePolicy};
 pub use saga::Saga;
 
-pub(crate) use edges::{AnnouncementEdge, CancelEdge, ReplyEdge, TriggerEdge};
-pub(crate) use erased::{Decoded, StepDef, Uncomputable};
+pub(crate) use erased::{Decoded, Uncomputable, panic_text};
 
 /// The most steps a saga can have.
 pub const STEPS_MAX: usize = 10_000;

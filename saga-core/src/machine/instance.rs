@@ -5,8 +5,10 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::state::{Callback, Phase, State};
 use crate::definition::Definition;
-use crate::ports::Tombstone;
-use crate::record::{Announcement, DefinitionRef, Ending, Entry, Fact, Payload, RunId, Status, Timestamp};
+use crate::ports::{Ended, Tombstone};
+use crate::record::{
+    Announcement, Ending, Entry, Fact, MessageId, Payload, RunId, SagaKey, Status, StepIndex, Timestamp,
+};
 
 /// One saga: its definition and what its entries make of it.
 #[derive(Clone, Debug)]
@@ -85,6 +87,14 @@ impl Instance {
         self.state.version
     }
 
+    /// The current round of a step.
+    ///
+    /// # Panics
+    /// When the definition has no such step.
+    pub const fn round(&self, step: StepIndex) -> u32 {
+        self.state.steps[step.at()].round
+    }
+
     /// Its input.
     pub const fn input(&self) -> &Payload {
         &self.state.input
@@ -152,10 +162,23 @@ pub(crate) fn input_digest(input: &Payload) -> u128 {
     xxh3_128(input)
 }
 
-/// What a stored saga is pinned to, by its first entry.
-pub(crate) fn pinned_to(entries: &[Entry]) -> Option<&DefinitionRef> {
-    match entries.first().map(|entry| &entry.fact) {
-        Some(Fact::Started { definition, .. }) => Some(definition),
-        _ => None,
+impl Instance {
+    /// What callbacks and announcements are told of it.
+    pub(crate) fn ended(&self, key: SagaKey, id: MessageId) -> Ended {
+        let ending = match self.state.phase {
+            Phase::Ended { ending, .. } => ending,
+            Phase::Forward | Phase::Failing { .. } | Phase::Unwinding => Ending::RolledBack,
+        };
+        Ended {
+            id,
+            key,
+            run: self.state.run,
+            ending,
+            cause: self.state.cause.clone(),
+            input: self.state.input.clone(),
+            started_at: self.state.started_at,
+            at: self.turned_at(),
+            traceparent: self.state.traceparent.clone(),
+        }
     }
 }

@@ -18,6 +18,7 @@ mod view;
 mod wake;
 
 pub use decide::{Event, Impossible};
+pub(crate) use instance::input_digest;
 pub use instance::{Corrupt, Instance};
 pub use owed::Effect;
 pub use view::{StepState, StepView, View};

@@ -80,7 +80,7 @@ impl Instance {
     }
 
     /// When an effect became owed.
-    pub(super) fn owed_since(&self, effect: Effect) -> Timestamp {
+    pub(crate) fn owed_since(&self, effect: Effect) -> Timestamp {
         match effect {
             Effect::Command { step, action: Action::Execute, .. } => {
                 self.state.steps[step.at()].dispatched_at

@@ -1,0 +1,110 @@
+//! Group commit: what was decided about many sagas goes to the log at once.
+
+use std::sync::Arc;
+
+use super::dispatch::Batch;
+use super::engine::{Engine, Happening};
+use super::input::Input;
+use super::outcome::Outcome;
+use crate::error::Error;
+use crate::ports::{AppendError, Version};
+use crate::record::{SagaKey, Status};
+
+/// What became of a group commit.
+pub(super) struct Appended {
+    keys: Vec<SagaKey>,
+    results: Vec<Result<Version, AppendError>>,
+}
+
+impl Engine {
+    /// Commits what there is, unless enough commits are under way: then what comes until one ends goes together.
+    pub(super) fn commit(&mut self) {
+        while !self.to_append.is_empty() && self.appends_in_flight < self.shared.options.appends_in_flight_max
+        {
+            let rest = self.to_append.len().min(self.shared.options.append_batch_max);
+            let batch: Vec<_> = self.to_append.drain(..rest).collect();
+            let keys = batch.iter().map(|append| append.key.clone()).collect();
+            let log = Arc::clone(&self.shared.log);
+            self.appends_in_flight += 1;
+            self.push_awaited(async move {
+                let results = log.append(batch).await;
+                Happening::Appended(Appended { keys, results })
+            });
+        }
+    }
+
+    pub(super) fn appended(&mut self, appended: Appended) {
+        self.under_way -= 1;
+        self.appends_in_flight -= 1;
+        let mut batch = Batch::default();
+        let mut failed = Vec::new();
+        for (key, result) in appended.keys.into_iter().zip(appended.results) {
+            match result {
+                Ok(_) => self.durable(key, &mut batch),
+                Err(AppendError::Conflict) => {
+                    tracing::debug!(saga = %key.saga, id = %key.id, "someone else was first; deciding anew");
+                    let slot = self.slots.get_mut(&key).expect("a slot being appended stays");
+                    slot.forget();
+                    slot.is_busy = false;
+                    self.enqueue(&key);
+                }
+                Err(AppendError::Unknown(error) | AppendError::Failed(error)) => {
+                    self.not_durable(&key, &error);
+                    failed.push(key);
+                }
+            }
+        }
+        self.perform(batch);
+        self.again_later(failed);
+    }
+
+    fn not_durable(&mut self, key: &SagaKey, error: &Error) {
+        tracing::warn!(saga = %key.saga, id = %key.id, %error, "cannot append; reading and deciding anew");
+        self.slots.get_mut(key).expect("a slot being appended stays").forget();
+    }
+
+    /// The saga's entries are durable: now they may have consequences.
+    fn durable(&mut self, key: SagaKey, batch: &mut Batch) {
+        let slot = self.slots.get_mut(&key).expect("a slot being appended stays");
+        slot.is_busy = false;
+        let inputs = std::mem::take(&mut slot.pending.inputs);
+        let effects = std::mem::take(&mut slot.pending.effects);
+        for (mut input, decided) in inputs {
+            if let Input::Start(start) = &mut input {
+                slot.waiters.extend(start.waiter.take());
+            }
+            batch.settlings.extend(input.conclude(decided));
+        }
+        let Some(instance) = &slot.instance else {
+            // It was held for someone who knows its definition.
+            if slot.inputs.is_empty() {
+                self.remove(&key);
+            } else {
+                self.enqueue(&key);
+            }
+            return;
+        };
+        slot.is_unpublished = false;
+        let is_first = slot.pending.is_first;
+        let status = instance.status();
+        if !matches!(status, Status::Running | Status::Unwinding) {
+            let waiters = std::mem::take(&mut slot.waiters);
+            if let Some(outcome) = Outcome::of(instance).filter(|_| !waiters.is_empty()) {
+                for waiter in waiters {
+                    let _gone = waiter.send(outcome.clone());
+                }
+            }
+            // A parked saga waits for people: it must not keep others from starting.
+            self.admitted -= usize::from(std::mem::take(&mut slot.is_admitted));
+        }
+        let is_settled = instance.settled().is_some();
+        for effect in effects {
+            self.owe(&key, effect, is_first, batch);
+        }
+        if is_settled && self.slots[&key].inputs.is_empty() {
+            self.remove(&key);
+        } else {
+            self.enqueue(&key);
+        }
+    }
+}

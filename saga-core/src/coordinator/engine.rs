@@ -1,0 +1,384 @@
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::mpsc;
+
+use super::callback::Called;
+use super::commit::Appended;
+use super::dispatch::Performed;
+use super::input::{Addressed, Input, Settling};
+use super::intake::{Reader, readers};
+use super::load::Loaded;
+use super::options::CoordinatorOptions;
+use super::registry::Registry;
+use super::sagas::Sagas;
+use super::slot::Slot;
+use super::wake::{Polled, Tenure};
+use crate::definition::{Definition, Saga};
+use crate::error::{Error, ErrorKind};
+use crate::ports::{Clock, Delivery, EventBus, SagaLog};
+use crate::record::{SagaKey, Timestamp};
+
+/// How many requests may wait in front of a coordinator; callers wait from then on.
+const REQUESTS_MAX: usize = 1_024;
+/// After this long something that failed is tried again.
+pub(super) const RETRY_DELAY: Duration = Duration::from_millis(200);
+
+/// Runs the sagas of the definitions it knows. Made by [`Service`](crate::Service); any number may share one log.
+pub struct Coordinator {
+    shared: Arc<Shared>,
+    requests: mpsc::Receiver<Addressed>,
+    starts: mpsc::Receiver<Addressed>,
+}
+
+/// What a coordinator and the handles to it have in common.
+pub(super) struct Shared {
+    pub(super) bus: Arc<dyn EventBus>,
+    pub(super) log: Arc<dyn SagaLog>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) registry: Registry,
+    pub(super) options: CoordinatorOptions,
+    pub(super) requests: mpsc::Sender<Addressed>,
+    pub(super) starts: mpsc::Sender<Addressed>,
+}
+
+impl Coordinator {
+    /// A coordinator of these definitions.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) when one version of a saga is given twice.
+    pub fn new(
+        bus: Arc<dyn EventBus>,
+        log: Arc<dyn SagaLog>,
+        clock: Arc<dyn Clock>,
+        definitions: Vec<Arc<Definition>>,
+        options: CoordinatorOptions,
+    ) -> Result<Self, Error> {
+        let (requests_to, requests) = mpsc::channel(REQUESTS_MAX);
+        let (starts_to, starts) = mpsc::channel(REQUESTS_MAX);
+        let registry = Registry::new(definitions)?;
+        let shared = Shared { bus, log, clock, registry, options, requests: requests_to, starts: starts_to };
+        Ok(Self { shared: Arc::new(shared), requests, starts })
+    }
+
+    /// A handle to start and see sagas of this definition.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when this coordinator was not given the definition.
+    pub fn sagas<In>(&self, saga: &Saga<In>) -> Result<Sagas<In>, Error> {
+        Sagas::new(Arc::clone(&self.shared), saga)
+    }
+
+    /// Runs until `shutdown` resolves, then stops reading, finishes what is under way within
+    /// [`drain_max`](CoordinatorOptions::drain_max), and gives its lease back.
+    ///
+    /// Dropping the future instead loses nothing that was acknowledged: another coordinator, or the next start, takes over.
+    ///
+    /// # Errors
+    /// When its topics cannot be declared or read for good.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
+        let readers = readers(&self.shared).await?;
+        let tenure = Tenure::begin(&self.shared).await?;
+        let mut engine = Engine::new(self.shared, readers, tenure);
+        engine.work.push(receive(self.requests, false));
+        engine.starts = Some(self.starts);
+        engine.read_all();
+        engine.poll_soon(Duration::ZERO);
+        engine.renew_later();
+        engine.report_now();
+        engine.run(shutdown).await
+    }
+}
+
+impl fmt::Debug for Coordinator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coordinator").field("options", &self.shared.options).finish_non_exhaustive()
+    }
+}
+
+/// Work beside the engine; its end is something that happens to the engine.
+pub(super) type Work = Pin<Box<dyn Future<Output = Happening> + Send>>;
+
+/// What work ends with.
+pub(super) enum Happening {
+    Read {
+        reader: usize,
+        result: Result<Vec<Delivery>, Error>,
+    },
+    Requested {
+        receiver: mpsc::Receiver<Addressed>,
+        requests: Vec<Addressed>,
+        are_starts: bool,
+    },
+    Loaded(Loaded),
+    Appended(Appended),
+    Performed(Performed),
+    Settled,
+    Called(Called),
+    Polled(Polled),
+    Renewed(Result<Tenure, Error>),
+    /// A delay after a failure is over.
+    Again(Vec<SagaKey>),
+    Reported,
+    ReportDue,
+}
+
+/// The task that owns the sagas.
+pub(super) struct Engine {
+    pub(super) shared: Arc<Shared>,
+    pub(super) readers: Vec<Reader>,
+    pub(super) tenure: Tenure,
+    pub(super) slots: HashMap<SagaKey, Slot>,
+    /// Sagas with inputs to be decided.
+    pub(super) queue: VecDeque<SagaKey>,
+    /// Sagas to be read from the log.
+    pub(super) to_load: Vec<SagaKey>,
+    /// Appends to go with the next group commit.
+    pub(super) to_append: Vec<crate::ports::Append>,
+    pub(super) to_settle: Vec<Settling>,
+    pub(super) appends_in_flight: usize,
+    /// How many sagas count against the admission limit.
+    pub(super) admitted: usize,
+    /// Starts that wait for room. Nothing more is read of their kind until it is empty.
+    pub(super) admission: VecDeque<Addressed>,
+    /// Readers of trigger topics that wait for that.
+    pub(super) held_back: Vec<usize>,
+    /// Where starts by call wait for that.
+    pub(super) starts: Option<mpsc::Receiver<Addressed>>,
+    pub(super) callbacks_in_flight: usize,
+    pub(super) callbacks_waiting: VecDeque<SagaKey>,
+    /// Wakes that go after everything else that has come in.
+    pub(super) wakes: Vec<Addressed>,
+    /// Woken sagas that are not decided yet; the log is asked again when there are none.
+    pub(super) woken: usize,
+    pub(super) is_poll_due: bool,
+    /// Work that a shutdown waits for.
+    pub(super) under_way: usize,
+    pub(super) is_draining: bool,
+    pub(super) work: FuturesUnordered<Work>,
+}
+
+impl Engine {
+    fn new(shared: Arc<Shared>, readers: Vec<Reader>, tenure: Tenure) -> Self {
+        Self {
+            shared,
+            readers,
+            tenure,
+            slots: HashMap::new(),
+            queue: VecDeque::new(),
+            to_load: Vec::new(),
+            to_append: Vec::new(),
+            to_settle: Vec::new(),
+            appends_in_flight: 0,
+            admitted: 0,
+            admission: VecDeque::new(),
+            held_back: Vec::new(),
+            starts: None,
+            callbacks_in_flight: 0,
+            callbacks_waiting: VecDeque::new(),
+            wakes: Vec::new(),
+            woken: 0,
+            is_poll_due: false,
+            under_way: 0,
+            is_draining: false,
+            work: FuturesUnordered::new(),
+        }
+    }
+
+    async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
+        let mut shutdown = std::pin::pin!(shutdown.fuse());
+        loop {
+            let happening = tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                happening = self.work.next() => happening,
+            };
+            self.turn(happening)?;
+        }
+        self.drain().await
+    }
+
+    /// Takes in what has happened, all of it that is there, and goes on from it.
+    fn turn(&mut self, first: Option<Happening>) -> Result<(), Error> {
+        let mut next = first;
+        while let Some(happening) = next {
+            self.happened(happening)?;
+            next = self.work.next().now_or_never().flatten();
+        }
+        self.admit();
+        self.wake();
+        self.decide_queued();
+        self.load_queued();
+        self.commit();
+        self.settle_queued();
+        self.make_room();
+        Ok(())
+    }
+
+    async fn drain(mut self) -> Result<(), Error> {
+        self.is_draining = true;
+        for reader in &self.readers {
+            reader.subscription.close().await;
+        }
+        let clock = Arc::clone(&self.shared.clock);
+        let mut deadline = clock.sleep(self.shared.options.drain_max);
+        while self.under_way > 0 || !self.to_append.is_empty() {
+            let happening = tokio::select! {
+                biased;
+                () = &mut deadline => break,
+                happening = self.work.next() => happening,
+            };
+            self.turn(happening)?;
+        }
+        self.tenure.end(&self.shared).await;
+        Ok(())
+    }
+
+    fn happened(&mut self, happening: Happening) -> Result<(), Error> {
+        match happening {
+            Happening::Read { reader, result } => return self.read(reader, result),
+            Happening::Requested { receiver, requests, are_starts } => {
+                self.requested(receiver, requests, are_starts);
+            }
+            Happening::Loaded(loaded) => self.loaded(loaded),
+            Happening::Appended(appended) => self.appended(appended),
+            Happening::Performed(performed) => self.performed(performed),
+            Happening::Settled => self.under_way -= 1,
+            Happening::Called(called) => self.called(called),
+            Happening::Polled(polled) => self.polled(polled),
+            Happening::Renewed(result) => self.renewed(result),
+            Happening::Again(keys) => self.again(keys),
+            Happening::Reported => self.report_later(),
+            Happening::ReportDue => self.report_now(),
+        }
+        Ok(())
+    }
+
+    fn requested(&mut self, receiver: mpsc::Receiver<Addressed>, requests: Vec<Addressed>, are_starts: bool) {
+        if are_starts {
+            self.admission.extend(requests);
+            self.starts = Some(receiver);
+            return;
+        }
+        for (key, input) in requests {
+            match input {
+                // Who waits for a saga that is not here looks into the log now and then.
+                Input::Await(waiter) => {
+                    if let Some(slot) = self.slots.get_mut(&key) {
+                        slot.waiters.push(waiter);
+                    }
+                }
+                input => self.input(key, input),
+            }
+        }
+        if !self.is_draining {
+            self.work.push(receive(receiver, false));
+        }
+    }
+
+    /// Lets starts in while there is room, and reads on when none waits. Replies, undos and wakes never wait for this: they are what makes
+    /// room.
+    fn admit(&mut self) {
+        let room = self.shared.options.sagas_in_flight_max.saturating_sub(self.admitted);
+        for (key, input) in self.admission.drain(..room.min(self.admission.len())).collect::<Vec<_>>() {
+            self.input(key, input);
+        }
+        if !self.admission.is_empty() || self.is_draining {
+            return;
+        }
+        for reader in std::mem::take(&mut self.held_back) {
+            self.read_next(reader);
+        }
+        if let Some(receiver) = self.starts.take() {
+            self.work.push(receive(receiver, true));
+        }
+    }
+
+    fn again(&mut self, keys: Vec<SagaKey>) {
+        for key in keys {
+            if let Some(slot) = self.slots.get_mut(&key) {
+                slot.is_busy = false;
+            }
+            self.enqueue(&key);
+        }
+    }
+
+    /// Gives an input to its saga.
+    pub(super) fn input(&mut self, key: SagaKey, input: Input) {
+        let slot = self.slots.entry(key.clone()).or_insert_with(Slot::unread);
+        slot.inputs.push_back(input);
+        self.enqueue(&key);
+    }
+
+    /// Queues a saga to be decided, unless it is busy: then that is done when it no longer is.
+    pub(super) fn enqueue(&mut self, key: &SagaKey) {
+        if let Some(slot) = self.slots.get_mut(key)
+            && !slot.is_busy
+            && !slot.is_queued
+            && !slot.inputs.is_empty()
+        {
+            slot.is_queued = true;
+            self.queue.push_back(key.clone());
+        }
+    }
+
+    /// Sagas beyond the limit are forgotten, if nothing of them is under way; the log has them.
+    fn make_room(&mut self) {
+        let max = self.shared.options.sagas_cached_max;
+        if self.slots.len() <= max {
+            return;
+        }
+        let excess = self.slots.len() - max + max / 8;
+        let idle = self.slots.iter().filter(|(_, slot)| slot.is_idle()).map(|(key, _)| key.clone());
+        for key in idle.take(excess).collect::<Vec<_>>() {
+            self.remove(&key);
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &SagaKey) {
+        if let Some(slot) = self.slots.remove(key) {
+            self.admitted -= usize::from(slot.is_admitted);
+        }
+    }
+
+    pub(super) fn push(&mut self, work: impl Future<Output = Happening> + Send + 'static) {
+        self.work.push(Box::pin(work));
+    }
+
+    /// Work that a shutdown waits for. Its happening must lower the count again.
+    pub(super) fn push_awaited(&mut self, work: impl Future<Output = Happening> + Send + 'static) {
+        self.under_way += 1;
+        self.push(work);
+    }
+
+    /// The log's time.
+    pub(super) fn now(&self) -> Timestamp {
+        self.tenure.now(&*self.shared.clock)
+    }
+}
+
+/// Waits for requests and takes what is there.
+fn receive(mut receiver: mpsc::Receiver<Addressed>, are_starts: bool) -> Work {
+    Box::pin(async move {
+        let mut requests = Vec::new();
+        if receiver.recv_many(&mut requests, REQUESTS_MAX).await == 0 {
+            // The coordinator itself holds a sender: this cannot happen while it runs.
+            std::future::pending::<()>().await;
+        }
+        Happening::Requested { receiver, requests, are_starts }
+    })
+}
+
+/// The error of a call on a coordinator that is no longer there.
+pub(super) fn stopped() -> Error {
+    Error::new(
+        ErrorKind::Stopped,
+        "the coordinator is shutting down; ask again once it runs, with the same id",
+    )
+}

@@ -1,0 +1,197 @@
+//! Reading sagas from the log, and inputs for those that cannot be decided here: absent, pruned, of an unknown definition, corrupt.
+
+use std::sync::Arc;
+
+use super::engine::{Engine, Happening, RETRY_DELAY};
+use super::input::{Decided, Input};
+use super::sagas::{CancelAnswer, StartError, Started};
+use crate::error::{Error, ErrorKind};
+use crate::machine::{Instance, input_digest};
+use crate::ports::{Append, Record, StoredSaga, Tombstone};
+use crate::record::{Entry, Fact, SagaKey, Status};
+
+/// What the log said of each saga.
+pub(super) struct Loaded {
+    keys: Vec<SagaKey>,
+    records: Vec<Result<Option<Record>, Error>>,
+}
+
+impl Engine {
+    pub(super) fn load_queued(&mut self) {
+        if self.to_load.is_empty() {
+            return;
+        }
+        let keys = std::mem::take(&mut self.to_load);
+        let log = Arc::clone(&self.shared.log);
+        self.push_awaited(async move {
+            let records = log.load(&keys).await;
+            Happening::Loaded(Loaded { keys, records })
+        });
+    }
+
+    pub(super) fn loaded(&mut self, loaded: Loaded) {
+        self.under_way -= 1;
+        let mut failed = Vec::new();
+        for (key, record) in loaded.keys.into_iter().zip(loaded.records) {
+            match record {
+                Ok(None) => self.absent(&key),
+                Ok(Some(Record::Tombstone(tombstone))) => self.pruned(&key, &tombstone),
+                Ok(Some(Record::Stored(stored))) => self.stored(&key, stored),
+                Err(error) if error.kind() == ErrorKind::Corrupt => self.unreadable(&key, &error),
+                Err(error) => {
+                    tracing::warn!(saga = %key.saga, id = %key.id, %error, "cannot read the saga; trying on");
+                    failed.push(key);
+                }
+            }
+        }
+        self.again_later(failed);
+    }
+
+    /// After a while, these are decided anew.
+    pub(super) fn again_later(&mut self, keys: Vec<SagaKey>) {
+        if keys.is_empty() {
+            return;
+        }
+        let clock = Arc::clone(&self.shared.clock);
+        self.push(async move {
+            clock.sleep(RETRY_DELAY).await;
+            Happening::Again(keys)
+        });
+    }
+
+    fn stored(&mut self, key: &SagaKey, stored: StoredSaga) {
+        let Some(definition) = self.shared.registry.pinned(&stored.definition) else {
+            return self.hold(key, stored, None);
+        };
+        match Instance::replay(Arc::clone(definition), &stored.entries) {
+            Ok(instance) => {
+                let slot = self.slots.get_mut(key).expect("a slot being loaded stays");
+                slot.instance = Some(instance);
+                slot.is_busy = false;
+                slot.is_unpublished = true;
+                self.enqueue(key);
+            }
+            Err(corrupt) => {
+                tracing::error!(saga = %key.saga, id = %key.id, run = %stored.run, %corrupt, "parked: its record is corrupt");
+                self.hold(key, stored, Some(corrupt.to_string()));
+            }
+        }
+    }
+
+    /// Keeps the inputs in the log: for a coordinator that knows the definition, or, of a corrupt record, for whoever mends it.
+    fn hold(&mut self, key: &SagaKey, stored: StoredSaga, corrupt: Option<String>) {
+        let now = self.now();
+        let slot = self.slots.get_mut(key).expect("a slot being loaded stays");
+        let mut entries = Vec::new();
+        for input in slot.inputs.drain(..) {
+            self.woken -= usize::from(matches!(input, Input::Wake { .. }));
+            let held = input.to_held(stored.run);
+            let decided = match &input {
+                Input::Start(start) => started_before(&stored, start),
+                Input::Operate(_) => Decided::Refused(Error::new(
+                    ErrorKind::NotFound,
+                    match &corrupt {
+                        Some(problem) => format!("saga {key} cannot be read: {problem}"),
+                        None => format!(
+                            "saga {key} is pinned to {}, which is not registered here",
+                            stored.definition
+                        ),
+                    },
+                )),
+                Input::Cancel(_) => Decided::Cancel(CancelAnswer::Cancelling),
+                Input::Reply(_) | Input::Wake { .. } | Input::Await(_) | Input::Did { .. } => Decided::Done,
+            };
+            entries.extend(held.map(|input| Entry { at: now, fact: Fact::Held { input } }));
+            slot.pending.inputs.push((input, decided));
+        }
+        let is_corrupt = corrupt.is_some();
+        if let Some(problem) = corrupt.filter(|_| stored.status != Status::Parked) {
+            let reason = format!("its record is corrupt: {problem}").into();
+            entries.push(Entry { at: now, fact: Fact::Parked { reason } });
+        }
+        self.to_append.push(Append {
+            key: key.clone(),
+            run: stored.run,
+            definition: stored.definition,
+            expected: stored.version,
+            wake_at: if is_corrupt {
+                None
+            } else if entries.is_empty() {
+                stored.wake_at
+            } else {
+                Some(now)
+            },
+            entries,
+            status: if is_corrupt { Status::Parked } else { stored.status },
+            owner: None,
+            settled: None,
+        });
+    }
+
+    /// The log has no such saga: a start may begin it; everything else has come to the wrong place.
+    fn absent(&mut self, key: &SagaKey) {
+        let slot = self.slots.get_mut(key).expect("a slot being loaded stays");
+        slot.is_busy = false;
+        let starts = slot.inputs.iter().position(|input| matches!(input, Input::Start(_)));
+        let early = slot.inputs.drain(..starts.unwrap_or(slot.inputs.len())).collect::<Vec<_>>();
+        slot.is_unread = starts.is_some();
+        for input in early {
+            let unknown = Error::new(ErrorKind::NotFound, format!("there is no saga {key}"));
+            self.conclude(input, Decided::Refused(unknown));
+        }
+        if starts.is_some() {
+            self.enqueue(key);
+        } else {
+            self.remove(key);
+        }
+    }
+
+    /// Only a tombstone is left: the saga has ended, and everything that still comes is late.
+    fn pruned(&mut self, key: &SagaKey, tombstone: &Tombstone) {
+        let status = Status::from(tombstone.ending);
+        let inputs = std::mem::take(&mut self.slots.get_mut(key).expect("a slot being loaded stays").inputs);
+        for input in inputs {
+            let decided = match &input {
+                Input::Start(start) if input_digest(&start.input) == tombstone.input_digest => {
+                    Decided::Started(Started { run: tombstone.run, is_new: false, status })
+                }
+                Input::Start(_) => Decided::NotStarted(StartError::InputDiffers { run: tombstone.run }),
+                Input::Cancel(_) => Decided::Cancel(CancelAnswer::TooLate(status)),
+                Input::Operate(_) => Decided::Refused(Error::new(
+                    ErrorKind::NotAllowed,
+                    format!("saga {key} has ended: {status}"),
+                )),
+                Input::Reply(_) | Input::Wake { .. } | Input::Await(_) | Input::Did { .. } => Decided::Done,
+            };
+            self.conclude(input, decided);
+        }
+        self.remove(key);
+    }
+
+    /// The log itself cannot read its record.
+    fn unreadable(&mut self, key: &SagaKey, error: &Error) {
+        tracing::error!(saga = %key.saga, id = %key.id, %error, "the saga's record cannot be read");
+        let inputs = std::mem::take(&mut self.slots.get_mut(key).expect("a slot being loaded stays").inputs);
+        for input in inputs {
+            let refused = Error::new(ErrorKind::Corrupt, format!("saga {key} cannot be read: {error}"));
+            self.conclude(input, Decided::Refused(refused));
+        }
+        self.remove(key);
+    }
+
+    /// Tells a decision that needs no append.
+    fn conclude(&mut self, input: Input, decided: Decided) {
+        self.woken -= usize::from(matches!(input, Input::Wake { .. }));
+        self.to_settle.extend(input.conclude(decided));
+    }
+}
+
+/// A repeated start of a saga whose definition is not registered here.
+fn started_before(stored: &StoredSaga, start: &super::input::StartInput) -> Decided {
+    match stored.entries.first().map(|entry| &entry.fact) {
+        Some(Fact::Started { input, .. }) if *input == start.input => {
+            Decided::Started(Started { run: stored.run, is_new: false, status: stored.status })
+        }
+        _ => Decided::NotStarted(StartError::InputDiffers { run: stored.run }),
+    }
+}

@@ -1,0 +1,28 @@
+//! The coordinator: the shell around the machine. It reads a batch of inputs, decides, appends the decisions to the log in one group
+//! commit, performs what is newly owed in one batched publish, and then settles the inputs. Nothing is acknowledged before its
+//! consequences are durable.
+//!
+//! One task owns every saga in memory; appends, publishes, loads and callbacks run beside it, so that one batch is appended while
+//! another is being published. A saga whose append is under way waits; the others do not.
+//!
+//! Correctness does not depend on being alone: every append compares and sets, and what a stale coordinator decides is thrown away.
+
+mod callback;
+mod commit;
+mod decide;
+mod dispatch;
+mod engine;
+mod input;
+mod intake;
+mod load;
+mod options;
+mod outcome;
+mod registry;
+mod sagas;
+mod slot;
+mod wake;
+
+pub use engine::Coordinator;
+pub use options::CoordinatorOptions;
+pub use outcome::Outcome;
+pub use sagas::{CancelAnswer, Sagas, StartError, Started};

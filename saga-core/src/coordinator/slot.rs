@@ -1,0 +1,72 @@
+use std::collections::VecDeque;
+
+use tokio::sync::oneshot;
+
+use super::input::{Decided, Input};
+use super::outcome::Outcome;
+use crate::machine::{Effect, Instance};
+use crate::record::Timestamp;
+
+/// A saga in a coordinator's memory.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    /// As its entries make it, those being appended included. `None` when it is to be read from the log first.
+    pub(super) instance: Option<Instance>,
+    /// Nobody has looked yet whether the log has it: a start may be tried without looking.
+    pub(super) is_unread: bool,
+    /// A load or an append is under way.
+    pub(super) is_busy: bool,
+    /// It is in the list of slots to be decided.
+    pub(super) is_queued: bool,
+    pub(super) inputs: VecDeque<Input>,
+    pub(super) pending: Pending,
+    /// Something owed may not have been published: perform all that is owed at the next occasion.
+    pub(super) is_unpublished: bool,
+    /// When all that was owed had been looked through last.
+    pub(super) performed_at: Timestamp,
+    /// No deadline fires before.
+    pub(super) deadlines_from: Timestamp,
+    /// It counts against the admission limit.
+    pub(super) is_admitted: bool,
+    /// Its callback is under way or waits for its turn.
+    pub(super) is_calling: bool,
+    pub(super) waiters: Vec<oneshot::Sender<Outcome>>,
+}
+
+/// What happens once the append under way is durable.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    pub(super) inputs: Vec<(Input, Decided)>,
+    pub(super) effects: Vec<Effect>,
+    /// The effects are owed by this append alone, so that nobody can have performed them before.
+    pub(super) is_first: bool,
+}
+
+impl Slot {
+    pub(super) fn unread() -> Self {
+        Self { is_unread: true, ..Self::default() }
+    }
+
+    /// Nothing of it is under way, so that it can be dropped from memory and read again later.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.is_busy
+            && !self.is_queued
+            && !self.is_calling
+            && self.inputs.is_empty()
+            && self.waiters.is_empty()
+    }
+
+    /// What was thought of it is void: its inputs are decided anew on what the log has.
+    pub(super) fn forget(&mut self) {
+        self.instance = None;
+        self.is_unread = false;
+        self.is_unpublished = true;
+        self.pending.effects.clear();
+        for (input, _) in self.pending.inputs.drain(..).rev() {
+            // The log says again what is due.
+            if !matches!(input, Input::Wake { .. }) {
+                self.inputs.push_front(input);
+            }
+        }
+    }
+}

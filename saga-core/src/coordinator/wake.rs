@@ -1,0 +1,206 @@
+//! The one way to wake: the log says which sagas are due, its own and those of coordinators that are gone. That is the timeout, the
+//! resend, the recovery after a crash and the take-over, in one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::engine::{Engine, Happening, Shared};
+use super::input::Input;
+use crate::error::{Error, ErrorKind};
+use crate::ports::{Clock, Lease, Subscription, Woken};
+use crate::record::{Status, Timestamp};
+
+/// A difference between the log's clock and our reckoning of it that counts as drift and is followed; a larger one is somebody setting a
+/// clock, and is not.
+const DRIFT_MAX: Duration = Duration::from_secs(1);
+
+/// A coordinator's lease, and its reckoning of the log's time: the log's clock when the lease was taken, plus what has passed since.
+#[derive(Clone, Debug)]
+pub(super) struct Tenure {
+    owner: Arc<str>,
+    lease: Lease,
+    /// The log's time, and our clock's, at one moment.
+    log_time: Timestamp,
+    clock_time: Timestamp,
+}
+
+impl Tenure {
+    pub(super) async fn begin(shared: &Shared) -> Result<Self, Error> {
+        let owner = Arc::clone(&shared.options.name);
+        let lease = shared.log.lease(&owner, None, shared.options.lease_ttl).await?;
+        Ok(Self { owner, lease, log_time: lease.now, clock_time: shared.clock.now() })
+    }
+
+    /// Renews the lease; if it has run out, what was known of the sagas is void, and a new one begins.
+    async fn renew(mut self, shared: &Shared) -> Result<Self, Error> {
+        match shared.log.lease(&self.owner, Some(self.lease.epoch), shared.options.lease_ttl).await {
+            Ok(lease) => {
+                let reckoned = self.now(&*shared.clock);
+                let drift = lease.now.since(reckoned).max(reckoned.since(lease.now));
+                self.lease = lease;
+                if drift <= DRIFT_MAX {
+                    self.log_time = lease.now;
+                    self.clock_time = shared.clock.now();
+                } else {
+                    tracing::warn!(?drift, "the saga log's clock has leapt; not following it");
+                }
+                Ok(self)
+            }
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                tracing::warn!(owner = %self.owner, "the lease has run out; beginning a new one");
+                Self::begin(shared).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn end(&self, shared: &Shared) {
+        if let Err(error) = shared.log.release(&self.owner, self.lease.epoch).await {
+            tracing::warn!(owner = %self.owner, %error, "cannot give the lease back; it will run out");
+        }
+    }
+
+    pub(super) fn owner(&self) -> (Arc<str>, u64) {
+        (Arc::clone(&self.owner), self.lease.epoch)
+    }
+
+    pub(super) fn now(&self, clock: &dyn Clock) -> Timestamp {
+        self.log_time.after(clock.now().since(self.clock_time))
+    }
+}
+
+/// What the log said is due.
+pub(super) struct Polled {
+    woken: Result<Vec<Woken>, Error>,
+    /// Replies published up to then have been read.
+    read_until: Timestamp,
+}
+
+impl Engine {
+    /// Asks the log for due sagas after `delay`.
+    pub(super) fn poll_soon(&mut self, delay: Duration) {
+        let shared = Arc::clone(&self.shared);
+        let (owner, epoch) = self.tenure.owner();
+        let replies = self.readers.iter().filter(|reader| reader.reads_replies());
+        let replies: Vec<_> = replies.map(|reader| Arc::clone(&reader.subscription)).collect();
+        self.push(async move {
+            shared.clock.sleep(delay).await;
+            let definitions: Vec<_> = shared.registry.all().map(|known| known.id.clone()).collect();
+            let max = shared.options.wake_batch_max;
+            let woken = shared.log.wake(&owner, epoch, &definitions, max).await;
+            let anyone = woken.as_ref().is_ok_and(|woken| !woken.is_empty());
+            let read_until = if anyone {
+                read_until(&replies, shared.options.deadline_slack).await
+            } else {
+                Timestamp::MAX
+            };
+            Happening::Polled(Polled { woken, read_until })
+        });
+    }
+
+    pub(super) fn polled(&mut self, polled: Polled) {
+        match polled.woken {
+            Ok(woken) => {
+                let read_until = polled.read_until;
+                self.wakes.extend(
+                    woken
+                        .into_iter()
+                        .map(|woken| (woken.key, Input::Wake { taken_over: woken.taken_over, read_until })),
+                );
+            }
+            // The renewal of the lease deals with it.
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            Err(error) => tracing::warn!(%error, "cannot ask the saga log for what is due; trying on"),
+        }
+        self.is_poll_due = true;
+    }
+
+    /// Hands the woken sagas their wake, after everything else that has come in; asks again once all are dealt with.
+    pub(super) fn wake(&mut self) {
+        for (key, input) in std::mem::take(&mut self.wakes) {
+            self.woken += 1;
+            self.input(key, input);
+        }
+        if self.is_poll_due && self.woken == 0 && !self.is_draining {
+            self.is_poll_due = false;
+            self.poll_soon(self.shared.options.wake_interval);
+        }
+    }
+
+    pub(super) fn renew_later(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let tenure = self.tenure.clone();
+        self.push(async move {
+            shared.clock.sleep(shared.options.lease_ttl / 3).await;
+            Happening::Renewed(tenure.renew(&shared).await)
+        });
+    }
+
+    pub(super) fn renewed(&mut self, renewed: Result<Tenure, Error>) {
+        match renewed {
+            Ok(tenure) => {
+                let is_new = tenure.lease.epoch != self.tenure.lease.epoch;
+                self.tenure = tenure;
+                if is_new {
+                    self.forget_idle();
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot renew the lease; trying on"),
+        }
+        self.renew_later();
+    }
+
+    /// Others may have gone on with our sagas: what is in memory is not to be trusted.
+    fn forget_idle(&mut self) {
+        for slot in self.slots.values_mut().filter(|slot| !slot.is_busy) {
+            slot.forget();
+        }
+    }
+
+    /// Says which sagas nobody here can go on with.
+    pub(super) fn report_now(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        self.push(async move {
+            match shared.log.census().await {
+                Ok(lines) => lines.iter().filter(|line| !line.status.is_ended()).for_each(|line| {
+                    if shared.registry.pinned(&line.definition).is_none() {
+                        tracing::warn!(definition = %line.definition, status = %line.status, count = line.count, "sagas of a definition that is not registered here; they wait for a coordinator that has it");
+                    } else if line.status == Status::Parked {
+                        tracing::warn!(definition = %line.definition, count = line.count, "parked sagas wait for an operator");
+                    }
+                }),
+                Err(error) => tracing::warn!(%error, "cannot count the sagas in the log"),
+            }
+            Happening::Reported
+        });
+    }
+
+    pub(super) fn report_later(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        self.push(async move {
+            shared.clock.sleep(shared.options.report_interval).await;
+            Happening::ReportDue
+        });
+    }
+}
+
+/// Up to when replies have been read: to the end, if none waits. A bus that cannot tell how old the waiting ones are holds up all
+/// deadlines until they are read.
+async fn read_until(replies: &[Arc<dyn Subscription>], slack: Duration) -> Timestamp {
+    let mut until = Timestamp::MAX;
+    for subscription in replies {
+        until = until.min(match subscription.lag().await {
+            Ok(lag) if lag.ready == 0 => Timestamp::MAX,
+            // The bus and the log may not agree on the time; the slack is for that.
+            Ok(lag) => lag.oldest_ready.map_or(Timestamp::default(), |oldest| {
+                let slack_ms = u64::try_from(slack.as_millis()).unwrap_or(u64::MAX);
+                Timestamp::from_millis(oldest.as_millis().saturating_sub(slack_ms))
+            }),
+            Err(error) => {
+                tracing::warn!(%error, "cannot tell whether replies wait; no deadline fires meanwhile");
+                Timestamp::default()
+            }
+        });
+    }
+    until
+}
