@@ -57,10 +57,10 @@ pub(super) async fn readers(shared: &Shared) -> Result<Vec<Reader>, Error> {
     }
     for definition in shared.registry.all() {
         // Versions may differ in their topic for replies; instances of the older ones still get theirs.
-        let group: Arc<str> = format!("{}.coordinator", definition.id.name).into();
+        let reader: Arc<str> = format!("{}.coordinator", definition.id.name).into();
         if !purposes.iter().any(|(topic, _, _)| *topic == definition.replies) {
-            declare(&mut declarations, &definition.replies, TopicKind::Commands, Some(&group));
-            purposes.push((definition.replies.clone(), group, Purpose::Replies(Arc::clone(definition))));
+            declare(&mut declarations, &definition.replies, TopicKind::Commands, Some(&reader));
+            purposes.push((definition.replies.clone(), reader, Purpose::Replies(Arc::clone(definition))));
         }
         for announcement in definition.announcements.values() {
             declare(&mut declarations, &announcement.topic, TopicKind::Events, None);
