@@ -5,6 +5,7 @@ pub mod coordinator;
 pub mod definition;
 mod error;
 pub mod machine;
+pub mod memory;
 pub mod participant;
 pub mod ports;
 pub mod record;

@@ -1,4 +1,5 @@
 //! The participant: receives commands, claims them at the barrier, runs the user's handlers, replies.
+
 pub mod barrier;
 mod erased;
 mod handler;

@@ -22,9 +22,16 @@ pub use crate::wire::Known;
 #[async_trait]
 pub trait Inbox: Send + Sync + Debug {
     /// Claims rows, creating those that are missing, and counts the attempts.
+    ///
+    /// # Errors
+    /// [`Retry`](crate::ErrorKind::Retry) when the store is away: nothing may be run.
     async fn claim(&self, batch: Vec<Claim>) -> Vec<Result<ClaimAnswer, Error>>;
 
     /// Records how claimed work went, and frees the rows.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) when the row is gone, [`Retry`](crate::ErrorKind::Retry) when the store is away: give the delivery
+    /// back, so that it is claimed anew.
     async fn complete(&self, batch: Vec<Completion>) -> Vec<Result<Completed, Error>>;
 
     /// Since when this inbox has every row: its creation, or its last pruning. A step dispatched later and without a row never ran here.
@@ -74,7 +81,10 @@ pub enum ClaimAnswer {
     Run {
         /// For the completion.
         token: ClaimToken,
-        /// Which attempt of this action and round it is, from 1.
+        /// What to run. It is what was claimed, or [`Action::Undo`] for a claim to execute: an overtaken attempt of that step may
+        /// have had its effect after the undo, so the step is undone once more. Such an undo is reported to nobody.
+        action: Action,
+        /// Which attempt of this action and round it is, from 1. Undoing once more counts from 1 again.
         attempt: u32,
         /// For an undo: what is known of the step's output. `None` when it is unknown whether it had an effect.
         output: Option<crate::record::Payload>,
@@ -122,8 +132,10 @@ pub enum Completed {
     UndoAgain {
         /// For the completion of that undo.
         token: ClaimToken,
-        /// The undo's attempt.
+        /// The undo's attempt, from 1.
         attempt: u32,
+        /// What is known of the step's output.
+        output: Option<crate::record::Payload>,
     },
     /// The claim had run out and another has the row; it will answer.
     Overtaken,

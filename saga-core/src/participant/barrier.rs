@@ -1,1 +1,0 @@
-//! The barrier's state machine.
