@@ -1,2 +1,48 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands. `cargo xtask` lists them.
+
+mod command;
+mod test;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args.as_slice() {
+        [] | ["help" | "-h" | "--help"] => {
+            println!("{}", usage());
+            return ExitCode::SUCCESS;
+        }
+        ["test", stages @ ..] => match test::chosen(stages) {
+            Ok(stages) => test::run(&stages),
+            Err(problem) => return misused(&problem),
+        },
+        [other, ..] => return misused(&format!("there is no command {other:?}")),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn misused(problem: &str) -> ExitCode {
+    eprintln!("{problem}\n\n{}", usage());
+    ExitCode::from(2)
+}
+
+fn usage() -> String {
+    let stages: String =
+        test::STAGES.iter().map(|stage| format!("  {:<14}{}\n", stage.name, stage.what)).collect();
+    format!(
+        "Usage: cargo xtask test [STAGE...]\n\n\
+         Runs everything that must pass, or only the stages named, and goes on after a failure. Installs the\n\
+         cargo tools it needs. Closes with `N passed, N failed`: test cases, and one for each other stage.\n\n\
+         Stages:\n{stages}"
+    )
+}

@@ -57,3 +57,18 @@ pub struct Ended {
     /// The W3C trace context it was started in.
     pub traceparent: Option<std::sync::Arc<str>>,
 }
+
+impl Ended {
+    /// A saga that ended without a cause and outside any trace; set those fields where there are such. For tests of a callback of your own.
+    pub const fn new(
+        id: MessageId,
+        key: SagaKey,
+        run: RunId,
+        ending: Ending,
+        input: Payload,
+        started_at: Timestamp,
+        at: Timestamp,
+    ) -> Self {
+        Self { id, key, run, ending, cause: None, input, started_at, at, traceparent: None }
+    }
+}

@@ -1,0 +1,212 @@
+//! `cargo xtask test`: everything that must pass, on a fresh machine.
+
+mod budget;
+mod cases;
+mod examples;
+mod publish;
+mod rust_version;
+
+use std::ops::Add;
+use std::time::{Duration, Instant};
+
+use crate::command::{cargo, output, program, run as run_command};
+use crate::tools::Tools;
+use crate::workspace::Workspace;
+
+/// One thing that must hold.
+pub(crate) struct Stage {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    run: fn(&Context) -> Outcome,
+}
+
+/// All stages, the quick ones and those that most often fail first.
+pub(crate) const STAGES: &[Stage] = &[
+    Stage { name: "fmt", what: "the code is formatted", run: fmt },
+    Stage { name: "budget", what: "the default dependency tree is light", run: budget::check },
+    Stage { name: "rust-version", what: "no dependency needs a newer Rust", run: rust_version::check },
+    Stage { name: "licences", what: "licences, bans and sources of all dependencies", run: licences },
+    Stage { name: "advisories", what: "no dependency has a known vulnerability", run: advisories },
+    Stage { name: "clippy", what: "no warning, with all features", run: clippy },
+    Stage { name: "docs", what: "the documentation has no broken link", run: docs },
+    Stage { name: "tests", what: "all tests, with all features", run: cases::all_features },
+    Stage { name: "defaults", what: "the tests that need a feature to be off", run: cases::defaults },
+    Stage { name: "features", what: "each feature builds alone", run: features },
+    Stage { name: "examples", what: "every example runs", run: examples::check },
+    Stage { name: "publish", what: "every crate could be published", run: publish::check },
+];
+
+/// What the stages share.
+pub(crate) struct Context {
+    workspace: Workspace,
+    tools: Tools,
+}
+
+/// How a stage ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Passed,
+    Failed(String),
+    /// It has cases of its own, at least one.
+    Cases(Cases),
+    /// It could not be run here. Neither passed nor failed, and always shown.
+    NotRun(String),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cases {
+    pub(crate) passed: u32,
+    pub(crate) failed: u32,
+    pub(crate) ignored: u32,
+}
+
+impl Add for Cases {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self {
+            passed: self.passed + more.passed,
+            failed: self.failed + more.failed,
+            ignored: self.ignored + more.ignored,
+        }
+    }
+}
+
+impl From<Result<(), String>> for Outcome {
+    fn from(result: Result<(), String>) -> Self {
+        result.map_or_else(Self::Failed, |()| Self::Passed)
+    }
+}
+
+/// The stages of these names; all, if none is named.
+pub(crate) fn chosen(names: &[&str]) -> Result<Vec<&'static Stage>, String> {
+    if names.is_empty() {
+        return Ok(STAGES.iter().collect());
+    }
+    let find = |name: &&str| {
+        STAGES.iter().find(|stage| stage.name == *name).ok_or_else(|| format!("there is no stage {name:?}"))
+    };
+    names.iter().map(find).collect()
+}
+
+/// Runs the stages, one after the other, and returns whether nothing failed.
+pub(crate) fn run(stages: &[&Stage]) -> Result<bool, String> {
+    let workspace = Workspace::read()?;
+    let tools = Tools::ready(&workspace.target_directory);
+    let context = Context { workspace, tools };
+    let mut report = Vec::new();
+    for stage in stages {
+        println!("\n== {}: {} ==", stage.name, stage.what);
+        let begun = Instant::now();
+        let outcome = (stage.run)(&context);
+        let line = line(stage.name, &outcome, begun.elapsed());
+        println!("== {line}");
+        report.push((line, outcome));
+    }
+    println!("\n== all stages ==");
+    report.iter().for_each(|(line, _)| println!("{line}"));
+    let total = total(report.iter().map(|(_, outcome)| outcome));
+    println!("{} ignored", total.ignored);
+    println!("{} passed, {} failed", total.passed, total.failed);
+    Ok(total.failed == 0)
+}
+
+fn line(name: &str, outcome: &Outcome, took: Duration) -> String {
+    let said = match outcome {
+        Outcome::Passed => "passed".to_owned(),
+        Outcome::Failed(why) => format!("FAILED: {why}"),
+        Outcome::Cases(Cases { passed, failed: 0, ignored }) => {
+            format!("passed: {passed} cases, {ignored} ignored")
+        }
+        Outcome::Cases(Cases { passed, failed, ignored }) => {
+            format!("FAILED: {failed} cases; {passed} passed, {ignored} ignored")
+        }
+        Outcome::NotRun(why) => format!("not run ({why})"),
+    };
+    format!("{name:<13} {:>6.1} s  {said}", took.as_secs_f64())
+}
+
+fn total<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Cases {
+    outcomes.fold(Cases::default(), |sum, outcome| {
+        let cases = match outcome {
+            Outcome::Passed => Cases { passed: 1, ..Cases::default() },
+            Outcome::Failed(_) => Cases { failed: 1, ..Cases::default() },
+            Outcome::Cases(cases) => *cases,
+            Outcome::NotRun(_) => Cases::default(),
+        };
+        sum + cases
+    })
+}
+
+fn fmt(_: &Context) -> Outcome {
+    run_command(cargo(["fmt", "--all", "--check"])).into()
+}
+
+fn clippy(_: &Context) -> Outcome {
+    let args = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+    run_command(cargo(args)).into()
+}
+
+fn docs(_: &Context) -> Outcome {
+    let mut command = cargo(["doc", "--workspace", "--all-features", "--no-deps"]);
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    run_command(command).into()
+}
+
+fn licences(context: &Context) -> Outcome {
+    deny(context, &["--workspace", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"]).into()
+}
+
+/// The database of advisories comes from the network, apart from the check, so that a machine without it is not taken for a finding.
+fn advisories(context: &Context) -> Outcome {
+    let deny_path = match &context.tools.deny {
+        Ok(path) => path,
+        Err(why) => return Outcome::Failed(why.clone()),
+    };
+    if let Err(why) = output(program(deny_path, ["deny", "fetch", "db"])) {
+        let last = why.lines().rfind(|line| !line.trim().is_empty()).unwrap_or(&why);
+        return Outcome::NotRun(format!("the database could not be fetched: {last}"));
+    }
+    deny(context, &["--workspace", "check", "--disable-fetch", "advisories"]).into()
+}
+
+fn deny(context: &Context, args: &[&str]) -> Result<(), String> {
+    run_command(program(context.tools.deny.as_ref()?, [&["deny"], args].concat()))
+}
+
+fn features(context: &Context) -> Outcome {
+    let check = || {
+        let mut command =
+            program(context.tools.hack.as_ref()?, ["hack", "check", "--each-feature", "--no-dev-deps"]);
+        for package in context.workspace.published() {
+            command.args(["-p", &package.name]);
+        }
+        run_command(command)
+    };
+    check().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stage_counts_once_and_cases_count_themselves() {
+        let cases = Cases { passed: 7, failed: 2, ignored: 3 };
+        let outcomes = [
+            Outcome::Passed,
+            Outcome::Failed("it broke".to_owned()),
+            Outcome::NotRun("no network".to_owned()),
+            Outcome::Cases(cases),
+        ];
+        assert_eq!(total(outcomes.iter()), Cases { passed: 8, failed: 3, ignored: 3 });
+    }
+
+    #[test]
+    fn stages_are_chosen_by_name() {
+        assert_eq!(chosen(&[]).unwrap().len(), STAGES.len());
+        let names: Vec<_> = chosen(&["docs", "fmt"]).unwrap().iter().map(|stage| stage.name).collect();
+        assert_eq!(names, ["docs", "fmt"]);
+        assert_eq!(chosen(&["docz"]).err().unwrap(), "there is no stage \"docz\"");
+    }
+}

@@ -1,0 +1,67 @@
+//! The tests, counted by what cargo says of them.
+
+use super::{Cases, Context, Outcome};
+use crate::command::{cargo, run_lines};
+
+/// Crates with tests of what a feature changes by being off. The run with all features cannot have them.
+const WITH_DEFAULTS: [&str; 2] = ["saga-rs", "saga-webhook"];
+
+pub(super) fn all_features(_: &Context) -> Outcome {
+    outcome(cargo_test(&["--workspace", "--all-features"]))
+}
+
+/// One crate at a time: cargo gives crates that are built together each other's features.
+pub(super) fn defaults(_: &Context) -> Outcome {
+    let runs = WITH_DEFAULTS.map(|package| cargo_test(&["-p", package]));
+    outcome(runs.into_iter().try_fold(Cases::default(), |sum, run| run.map(|cases| sum + cases)))
+}
+
+fn outcome(ran: Result<Cases, String>) -> Outcome {
+    match ran {
+        Err(why) => Outcome::Failed(why),
+        Ok(Cases { passed: 0, failed: 0, .. }) => Outcome::Failed("no case was run".to_owned()),
+        Ok(cases) => Outcome::Cases(cases),
+    }
+}
+
+/// Counts the cases while they run. A failure that is no case's, such as a crash, is an error.
+fn cargo_test(args: &[&str]) -> Result<Cases, String> {
+    let mut cases = Cases::default();
+    let succeeded = run_lines(cargo([&["test", "--no-fail-fast"], args].concat()), |line| {
+        println!("{line}");
+        cases = cases + counted(line).unwrap_or_default();
+    })?;
+    if succeeded || cases.failed > 0 {
+        return Ok(cases);
+    }
+    Err(format!(
+        "cargo test {} failed, though none of the {} cases it told of did",
+        args.join(" "),
+        cases.passed
+    ))
+}
+
+/// Reads `test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.02s`.
+fn counted(line: &str) -> Option<Cases> {
+    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let count =
+        |what: &str| counts.split("; ").find_map(|part| part.strip_suffix(what)?.trim().parse::<u32>().ok());
+    Some(Cases { passed: count("passed")?, failed: count("failed")?, ignored: count("ignored")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_results_of_cargo_are_read() {
+        let ok =
+            "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 5 filtered out; finished in 0.02s";
+        assert_eq!(counted(ok), Some(Cases { passed: 12, failed: 0, ignored: 1 }));
+        let bad =
+            "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s";
+        assert_eq!(counted(bad), Some(Cases { passed: 3, failed: 2, ignored: 0 }));
+        assert_eq!(counted("test tests::the_test_result ... ok"), None);
+        assert_eq!(counted("running 3 tests"), None);
+    }
+}
