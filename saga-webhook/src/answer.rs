@@ -12,7 +12,7 @@ use saga_core::record::SagaKey;
 use crate::target::{Target, shown};
 
 const DISCARDED_BYTES_MAX: usize = 16 * 1024;
-const DISCARD_TIME_MS_MAX: u64 = 1_000;
+const DISCARD_TIME_MS_MAX: u64 = 250;
 
 /// What the saga makes of an answer's head.
 pub(crate) fn judge(head: &Parts, target: &Target, key: &SagaKey) -> Result<(), CallbackError> {

@@ -14,7 +14,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Answers with these bytes, for example `HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n`, and then `rest` without end.
-    pub(crate) async fn answering(answer: String, rest: Option<&'static str>) -> Self {
+    pub(crate) async fn answering(answer: String, rest: Option<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
@@ -29,7 +29,7 @@ impl Server {
                     let mut chunk = answer.as_str();
                     while stream.write_all(chunk.as_bytes()).await.is_ok() {
                         *written.lock().unwrap() += chunk.len();
-                        let Some(rest) = rest else { break };
+                        let Some(rest) = &rest else { break };
                         chunk = rest;
                     }
                 }
