@@ -1,0 +1,64 @@
+use std::sync::Arc;
+
+use saga_core::memory::MemoryBus;
+use saga_core::ports::EventBus;
+use saga_core::{Error, ErrorKind};
+
+/// Opens the bus that a URL names. Swapping the transport is a feature flag and another URL; nothing else changes.
+///
+/// | URL | bus |
+/// |---|---|
+/// | `memory:` | a new in-memory bus, for this process alone |
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), saga::Error> {
+/// let bus = saga::connect("memory:").await?;
+/// let error = saga::connect("http://example.com").await.unwrap_err();
+/// assert!(error.to_string().contains("memory:"));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`Invalid`](ErrorKind::Invalid) when the URL has no scheme, or one that is not compiled in: the error names those that are.
+/// Passwords in the URL are never part of the error.
+#[expect(clippy::unused_async, reason = "the brokers' adapters connect here")]
+pub async fn connect(url: &str) -> Result<Arc<dyn EventBus>, Error> {
+    let Some((scheme, rest)) = url.split_once(':') else {
+        return Err(refused("it has no scheme".to_owned()));
+    };
+    match scheme {
+        "memory" if rest.is_empty() => Ok(Arc::new(MemoryBus::new())),
+        "memory" => Err(refused("\"memory:\" takes nothing after the colon".to_owned())),
+        other => Err(refused(format!("the scheme \"{}\" is not compiled in", shown(other)))),
+    }
+}
+
+fn refused(problem: String) -> Error {
+    let message = format!("cannot connect to the bus: {problem}; this build knows: memory:");
+    Error::new(ErrorKind::Invalid, message)
+}
+
+/// Something without a scheme may be a mistyped secret: only what can be a scheme is shown.
+fn shown(scheme: &str) -> &str {
+    let is_scheme = scheme.len() <= 20 && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    if is_scheme { scheme } else { "…" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wrong_url_names_what_would_be_right() {
+        for url in ["kafka://user:secret@localhost", "nonsense", "", "memory://x", "pass word:secret"] {
+            let error = connect(url).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            let text = error.to_string();
+            assert!(text.contains("memory:"), "{text}");
+            assert!(!text.contains("secret"), "{text}");
+        }
+        assert!(connect("memory:").await.is_ok());
+    }
+}
