@@ -2,6 +2,7 @@
 
 mod edges;
 mod refused;
+mod topics;
 
 use std::time::Duration;
 

@@ -6,8 +6,8 @@ use futures::future::{BoxFuture, FutureExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::handler::Serves;
-use crate::contract::{Contract, StepKind};
+use super::handler::ServedBy;
+use crate::contract::Contract;
 use crate::ports::{StepContext, StepError, Undo};
 use crate::record::Payload;
 
@@ -32,8 +32,8 @@ pub(crate) fn erase<Input, Output, K, H>(contract: &Contract<Input, Output, K>, 
 where
     Input: DeserializeOwned + Send + 'static,
     Output: Serialize + DeserializeOwned + Send + 'static,
-    K: StepKind,
-    H: Serves<Input, Output, K>,
+    K: ServedBy<H, Input, Output>,
+    H: Send + Sync + 'static,
 {
     let typed = Typed { handler, contract: contract.name(), types: PhantomData::<fn(Input) -> (Output, K)> };
     Handler { contract: contract.name(), inner: Arc::new(typed) }
@@ -87,8 +87,8 @@ impl<H, Input, Output, K> Erased for Typed<H, fn(Input) -> (Output, K)>
 where
     Input: DeserializeOwned + Send + 'static,
     Output: Serialize + DeserializeOwned + Send + 'static,
-    K: StepKind,
-    H: Serves<Input, Output, K>,
+    K: ServedBy<H, Input, Output>,
+    H: Send + Sync + 'static,
 {
     fn execute<'a>(
         &'a self,
@@ -97,7 +97,7 @@ where
     ) -> BoxFuture<'a, Result<Payload, HandlerError>> {
         async move {
             let input = self.input(input)?;
-            let output = self.handler.serve_execute(input, ctx).await.map_err(HandlerError::Step)?;
+            let output = K::execute(&self.handler, input, ctx).await.map_err(HandlerError::Step)?;
             // The effect is there by now, and another attempt would not write it better.
             Payload::json(&output).map_err(|error| {
                 let what =
@@ -117,7 +117,7 @@ where
         async move {
             let output = output.and_then(|output| output.parse().ok());
             let undo = Undo { input: self.input(input)?, output };
-            self.handler.serve_undo(undo, ctx).await.map_err(HandlerError::Step)
+            K::undo(&self.handler, undo, ctx).await.map_err(HandlerError::Step)
         }
         .boxed()
     }

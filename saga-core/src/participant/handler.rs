@@ -60,6 +60,7 @@ impl<Input, Output, F> HandlerFn<Input, Output, F> {
 }
 
 #[async_trait]
+#[diagnostic::do_not_recommend]
 impl<Input, Output, F, Fut> Step<Input, Output> for HandlerFn<Input, Output, F>
 where
     Input: Send + 'static,
@@ -73,6 +74,7 @@ where
 }
 
 #[async_trait]
+#[diagnostic::do_not_recommend]
 impl<Input, Output, F, G, Fut> Step<Input, Output> for HandlerWithUndo<Input, Output, F, G>
 where
     Input: Send + 'static,
@@ -87,6 +89,7 @@ where
 }
 
 #[async_trait]
+#[diagnostic::do_not_recommend]
 impl<Input, Output, F, G, Fut> Compensation<Input, Output> for HandlerWithUndo<Input, Output, F, G>
 where
     Input: Send + 'static,
@@ -102,6 +105,7 @@ where
 
 /// One handler can serve several contracts and services.
 #[async_trait]
+#[diagnostic::do_not_recommend]
 impl<Input: Send + 'static, Output: Send + 'static, H: Step<Input, Output> + ?Sized> Step<Input, Output>
     for Arc<H>
 {
@@ -111,6 +115,7 @@ impl<Input: Send + 'static, Output: Send + 'static, H: Step<Input, Output> + ?Si
 }
 
 #[async_trait]
+#[diagnostic::do_not_recommend]
 impl<Input: Send + 'static, Output: Send + 'static, H: Compensation<Input, Output> + ?Sized>
     Compensation<Input, Output> for Arc<H>
 {
@@ -131,92 +136,81 @@ impl<Input, Output, F, G> fmt::Debug for HandlerWithUndo<Input, Output, F, G> {
     }
 }
 
-/// What a contract of kind `K` asks of whoever serves it: [`Step`], and for a compensatable contract [`Compensation`] too.
+/// What a kind of contract asks of its handler: [`Step`], and of a compensatable one [`Compensation`] too.
 ///
-/// It is implemented for every type that has these; there is no need to implement it.
-pub trait Serves<Input: Send + 'static, Output: Send + 'static, K>: Send + Sync + 'static {
+/// A bound on the kind, not on the handler: so the compiler's message is the one of the trait that the handler lacks. The four kinds
+/// implement it for every handler that has what they ask for; there is no need to implement it.
+///
+/// ```compile_fail,E0277
+/// use saga_core::{Contract, handler, participant::ServedBy};
+///
+/// fn serve<H, In, Out, K: ServedBy<H, In, Out>>(_: &Contract<In, Out, K>, _: H) {}
+///
+/// const INVENTORY: Contract<u32, ()> = Contract::new("inventory");
+/// serve(&INVENTORY, handler(|_: u32, _| async { Ok(()) })); // compensatable, and no `.undo(…)`: does not compile
+/// ```
+pub trait ServedBy<H, Input, Output>: StepKind {
     /// [`Step::execute`].
-    fn serve_execute<'a>(
-        &'a self,
-        input: Input,
-        ctx: &'a StepContext,
-    ) -> BoxFuture<'a, Result<Output, StepError>>
+    fn execute<'a>(handler: &'a H, input: Input, ctx: &'a StepContext) -> Attempt<'a, Output>
     where
         Input: 'a,
         Output: 'a;
 
-    /// [`Compensation::undo`], where the kind has one. The others fail: no coordinator asks them to undo.
-    fn serve_undo<'a>(
-        &'a self,
-        undo: Undo<Input, Output>,
-        ctx: &'a StepContext,
-    ) -> BoxFuture<'a, Result<(), StepError>>
+    /// [`Compensation::undo`]. The kinds without one fail: no coordinator asks them to undo.
+    fn undo<'a>(handler: &'a H, undo: Undo<Input, Output>, ctx: &'a StepContext) -> Attempt<'a, ()>
     where
         Input: 'a,
         Output: 'a;
 }
 
-impl<Input: Send + 'static, Output: Send + 'static, H> Serves<Input, Output, Compensatable> for H
+/// A handler at work.
+pub type Attempt<'a, T> = BoxFuture<'a, Result<T, StepError>>;
+
+impl<H, Input: Send + 'static, Output: Send + 'static> ServedBy<H, Input, Output> for Compensatable
 where
-    H: Step<Input, Output> + Compensation<Input, Output> + 'static,
+    H: Step<Input, Output> + Compensation<Input, Output>,
 {
-    fn serve_execute<'a>(
-        &'a self,
-        input: Input,
-        ctx: &'a StepContext,
-    ) -> BoxFuture<'a, Result<Output, StepError>>
+    fn execute<'a>(handler: &'a H, input: Input, ctx: &'a StepContext) -> Attempt<'a, Output>
     where
         Input: 'a,
         Output: 'a,
     {
-        self.execute(input, ctx)
+        handler.execute(input, ctx)
     }
 
-    fn serve_undo<'a>(
-        &'a self,
-        undo: Undo<Input, Output>,
-        ctx: &'a StepContext,
-    ) -> BoxFuture<'a, Result<(), StepError>>
+    fn undo<'a>(handler: &'a H, undo: Undo<Input, Output>, ctx: &'a StepContext) -> Attempt<'a, ()>
     where
         Input: 'a,
         Output: 'a,
     {
-        self.undo(undo, ctx)
+        handler.undo(undo, ctx)
     }
 }
 
-macro_rules! serves_without_undo {
+macro_rules! served_without_undo {
     ($($kind:ident),*) => {$(
-        impl<Input: Send + 'static, Output: Send + 'static, H> Serves<Input, Output, $kind> for H
+        impl<H, Input: Send + 'static, Output: Send + 'static> ServedBy<H, Input, Output> for $kind
         where
-            H: Step<Input, Output> + 'static,
+            H: Step<Input, Output>,
         {
-            fn serve_execute<'a>(
-                &'a self,
-                input: Input,
-                ctx: &'a StepContext,
-            ) -> BoxFuture<'a, Result<Output, StepError>>
+            fn execute<'a>(handler: &'a H, input: Input, ctx: &'a StepContext) -> Attempt<'a, Output>
             where
                 Input: 'a,
                 Output: 'a,
             {
-                self.execute(input, ctx)
+                handler.execute(input, ctx)
             }
 
-            fn serve_undo<'a>(
-                &'a self,
-                _undo: Undo<Input, Output>,
-                ctx: &'a StepContext,
-            ) -> BoxFuture<'a, Result<(), StepError>>
+            fn undo<'a>(_: &'a H, _: Undo<Input, Output>, ctx: &'a StepContext) -> Attempt<'a, ()>
             where
                 Input: 'a,
                 Output: 'a,
             {
-                let refusal = format!("step {:?} is {} and cannot be undone", ctx.step, $kind::KIND);
+                let refusal = format!("step {:?} is {} and cannot be undone", ctx.step, Self::KIND);
                 Box::pin(async move { Err(StepError::fail(refusal)) })
             }
         }
     )*};
 }
 
-serves_without_undo!(Pivot, Retriable, NoUndo);
+served_without_undo!(Pivot, Retriable, NoUndo);

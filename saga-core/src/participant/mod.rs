@@ -4,6 +4,6 @@ pub mod barrier;
 mod erased;
 mod handler;
 
-pub use handler::{HandlerFn, HandlerWithUndo, Serves, handler};
+pub use handler::{Attempt, HandlerFn, HandlerWithUndo, ServedBy, handler};
 
 pub(crate) use erased::{Handler, HandlerError, erase};

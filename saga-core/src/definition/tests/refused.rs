@@ -15,14 +15,14 @@ fn problems(build: impl FnOnce(&mut SagaBuilder<Order>)) -> Vec<String> {
 
 /// Checks that a saga is refused with one problem, whose text begins and ends so.
 #[track_caller]
-fn refused(build: impl FnOnce(&mut SagaBuilder<Order>), begins: &str, advises: &str) {
+pub(super) fn refused(build: impl FnOnce(&mut SagaBuilder<Order>), begins: &str, advises: &str) {
     let problems = problems(build);
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].starts_with(begins) && problems[0].contains(advises), "{problems:?}");
 }
 
 #[track_caller]
-fn accepted(build: impl FnOnce(&mut SagaBuilder<Order>)) {
+pub(super) fn accepted(build: impl FnOnce(&mut SagaBuilder<Order>)) {
     assert_eq!(problems(build), [""; 0]);
 }
 
@@ -323,53 +323,6 @@ fn waiting_without_end() {
         accepted(saga(policy, retry, true, false));
         accepted(saga(policy, retry, false, true));
     }
-}
-
-#[test]
-fn topics_with_two_meanings() {
-    type Use = fn(&mut SagaBuilder<Order>);
-    let replies: Use = |saga| {
-        saga.replies_to("t");
-    };
-    let command: Use = |saga| {
-        saga.step(&Y.on_topic("t"), |_| ());
-    };
-    let trigger: Use = |saga| {
-        saga.trigger_default("t");
-    };
-    let cancel: Use = |saga| {
-        saga.cancel_on("t", |_| Err("no".into()));
-    };
-    let announced: Use = |saga| {
-        saga.announce(Announcement::Completed, "t", |_, _| ());
-    };
-    let also_announced: Use = |saga| {
-        saga.announce(Announcement::Abandoned, "t", |_, _| ());
-    };
-    let other_command: Use = |saga| {
-        saga.step(&N.on_topic("t"), |_| ());
-    };
-    let both = |first: Use, second: Use| {
-        move |saga: &mut SagaBuilder<Order>| {
-            saga.step(&X, |_| ());
-            first(saga);
-            second(saga);
-        }
-    };
-    let uses = [replies, command, trigger, cancel, announced];
-    for (i, &first) in uses.iter().enumerate() {
-        for &second in &uses[i + 1..] {
-            if (first, second) == (cancel, announced) {
-                accepted(both(first, second));
-            } else {
-                refused(both(first, second), "topic \"t\" is ", "use two topics");
-            }
-        }
-    }
-    refused(both(trigger, trigger), "topic \"t\" is a trigger and a trigger", "two topics");
-    refused(both(cancel, cancel), "topic \"t\" is a cancel topic and a cancel topic", "two topics");
-    accepted(both(command, other_command));
-    accepted(both(announced, also_announced));
 }
 
 #[test]
