@@ -15,3 +15,4 @@ pub use contract::{Compensatable, Contract, Kind, NoUndo, Pivot, Retriable, Step
 pub use definition::{BuildError, FailurePolicy, Saga};
 pub use error::{Error, ErrorKind};
 pub use participant::{HandlerFn, HandlerWithUndo, handler};
+pub use ports::{Compensation, Step, StepContext, StepError, Undo};
