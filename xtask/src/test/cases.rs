@@ -4,7 +4,7 @@ use super::{Cases, Context, Outcome};
 use crate::command::{cargo, run_lines};
 
 /// Crates with tests of what a feature changes by being off. The run with all features cannot have them.
-const WITH_DEFAULTS: [&str; 2] = ["saga-rs", "saga-webhook"];
+const WITH_DEFAULTS: [&str; 3] = ["saga-rs", "saga-core", "saga-webhook"];
 
 pub(super) fn all_features(_: &Context) -> Outcome {
     outcome(cargo_test(&["--workspace", "--all-features"]))
