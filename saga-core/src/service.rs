@@ -9,12 +9,12 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::contract::{Contract, StepKind};
+use crate::contract::Contract;
 use crate::coordinator::{Coordinator, CoordinatorOptions, Sagas};
 use crate::definition::{Definition, Saga};
 use crate::error::{Error, ErrorKind};
 use crate::memory::{MemoryInbox, MemoryLog, TokioClock};
-use crate::participant::{Participant, ServeOptions, Serves};
+use crate::participant::{Participant, ServeOptions, ServedBy};
 use crate::ports::{Clock, EventBus, Inbox, SagaLog};
 
 /// Runs sagas, or steps of sagas, or both, over one bus. Made by [`Service::builder`].
@@ -130,8 +130,8 @@ impl ServiceBuilder {
     where
         Input: DeserializeOwned + Send + 'static,
         Output: Serialize + DeserializeOwned + Send + 'static,
-        K: StepKind,
-        H: Serves<Input, Output, K>,
+        K: ServedBy<H, Input, Output>,
+        H: Send + Sync + 'static,
     {
         self.serve_with(contract, handler, ServeOptions::default())
     }
@@ -147,8 +147,8 @@ impl ServiceBuilder {
     where
         Input: DeserializeOwned + Send + 'static,
         Output: Serialize + DeserializeOwned + Send + 'static,
-        K: StepKind,
-        H: Serves<Input, Output, K>,
+        K: ServedBy<H, Input, Output>,
+        H: Send + Sync + 'static,
     {
         let contract = *contract;
         self.contracts.push(Box::new(move |parts| {

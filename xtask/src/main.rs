@@ -19,6 +19,10 @@ fn main() -> ExitCode {
             Ok(stages) => test::run(&stages),
             Err(problem) => return misused(&problem),
         },
+        ["bench", benchmark @ ..] => {
+            let args = ["run", "--release", "--quiet", "--package", "saga-bench", "--"];
+            command::run(command::cargo(args.iter().chain(benchmark))).map(|()| true)
+        }
         [other, ..] => return misused(&format!("there is no command {other:?}")),
     };
     match done {
@@ -43,6 +47,8 @@ fn usage() -> String {
         "Usage: cargo xtask test [STAGE...]\n\n\
          Runs everything that must pass, or only the stages named, and goes on after a failure. Installs the\n\
          cargo tools it needs. Closes with `N passed, N failed`: test cases, and one for each other stage.\n\n\
-         Stages:\n{stages}"
+         Stages:\n{stages}\n\
+         Usage: cargo xtask bench core\n\n\
+         Measures sagas in memory: throughput, latency, CPU and memory of each.\n"
     )
 }

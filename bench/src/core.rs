@@ -1,0 +1,102 @@
+//! `bench core`: in-memory bus, log and inbox; four steps of 300 B; two worker threads.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::load::Load;
+use crate::process::{cpu_time, resident_bytes};
+
+const RUNS: usize = 5;
+const RUN: Duration = Duration::from_secs(3);
+const WARM_UP: Duration = Duration::from_secs(1);
+const HELD_IN_FLIGHT: u64 = 20_000;
+const FINISHED: u64 = 300_000;
+
+pub(crate) fn run() {
+    println!("in-memory bus, log and inbox; a saga of 4 parallel steps of 300 B; 2 worker threads; nothing durable");
+    let mut lines = Vec::new();
+    for in_flight in [1, 64, 1024] {
+        lines.push(throughput(in_flight));
+    }
+    let in_flight_bytes = memory_in_flight();
+    println!("memory of a saga in flight: {in_flight_bytes} B (resident, {HELD_IN_FLIGHT} held at their handlers)");
+    let finished_bytes = memory_finished();
+    println!("memory kept of a finished saga within the idempotency window: {finished_bytes} B (resident; log and inbox)");
+    println!(
+        "{}",
+        json!({
+            "benchmark": "core",
+            "throughput": lines,
+            "in_flight_bytes": in_flight_bytes,
+            "finished_bytes": finished_bytes,
+        })
+    );
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+fn throughput(in_flight: usize) -> serde_json::Value {
+    runtime().block_on(async {
+        let load = Load::start(10_000, true);
+        load.drive(in_flight, Instant::now() + WARM_UP).await;
+        let mut runs = Vec::new();
+        for run in 1..=RUNS {
+            eprint!("\r{in_flight} in flight: run {run} of {RUNS} ");
+            let (cpu, begun) = (cpu_time(), Instant::now());
+            let mut took = load.drive(in_flight, begun + RUN).await;
+            let elapsed = begun.elapsed();
+            took.sort_unstable();
+            let count = took.len();
+            let per_second = count as f64 / elapsed.as_secs_f64();
+            let cpu_us = (cpu_time() - cpu).as_secs_f64() * 1e6 / count as f64;
+            runs.push((per_second, cpu_us, took[count / 2], took[count * 99 / 100]));
+        }
+        eprint!("\r                               \r");
+        runs.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let (per_second, cpu_us, p50, p99) = runs[RUNS / 2];
+        let (low, high) = (runs[0].0, runs[RUNS - 1].0);
+        println!(
+            "{in_flight:>5} in flight: {per_second:>8.0} sagas/s (median of {RUNS}; {low:.0} to {high:.0}), \
+             p50 {p50:.1?}, p99 {p99:.1?}, {cpu_us:.1} µs CPU a saga (all of it: load, coordinator, participants)"
+        );
+        json!({ "in_flight": in_flight, "sagas_per_second": per_second, "low": low, "high": high,
+                "p50_us": p50.as_micros() as u64, "p99_us": p99.as_micros() as u64, "cpu_us": cpu_us })
+    })
+}
+
+/// Holds many sagas at their first handlers' gate and looks at what they take.
+fn memory_in_flight() -> u64 {
+    runtime().block_on(async {
+        let load = Load::start(usize::try_from(HELD_IN_FLIGHT).expect("it fits"), false);
+        load.start_one().await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let before = resident_bytes();
+        for _ in 1..HELD_IN_FLIGHT {
+            load.start_one().await;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let after = resident_bytes();
+        load.gate.close();
+        (after - before) / HELD_IN_FLIGHT
+    })
+}
+
+/// Lets many sagas end and looks at what grows meanwhile.
+fn memory_finished() -> u64 {
+    runtime().block_on(async {
+        let load = Load::start(10_000, true);
+        let run = async |count: u64| {
+            let begun = load.finished();
+            while load.finished() - begun < count {
+                load.drive(64, Instant::now() + Duration::from_millis(200)).await;
+            }
+            (load.finished(), resident_bytes())
+        };
+        let (count_before, before) = run(FINISHED / 3).await;
+        let (count_after, after) = run(FINISHED).await;
+        after.saturating_sub(before) / (count_after - count_before)
+    })
+}
