@@ -55,11 +55,11 @@ impl Participant {
     /// [`Invalid`](ErrorKind::Invalid) when the contract's topic is not a topic name, when its topic is served already, or when a limit is
     /// zero.
     pub fn serve<In, Out, K, H>(
-        mut self,
+        &mut self,
         contract: &Contract<In, Out, K>,
         handler: H,
         options: ServeOptions,
-    ) -> Result<Self, Error>
+    ) -> Result<(), Error>
     where
         In: DeserializeOwned + Send + 'static,
         Out: Serialize + DeserializeOwned + Send + 'static,
@@ -84,7 +84,7 @@ impl Participant {
         let source = format!("/saga/participant/{name}");
         let handler = erase(contract, handler);
         self.served.push(Served { contract: name, topic, handler, options, source });
-        Ok(self)
+        Ok(())
     }
 
     /// Whether it serves nothing.

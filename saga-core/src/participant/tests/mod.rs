@@ -79,8 +79,8 @@ impl Rig {
         G: Future<Output = Result<(), StepError>> + Send + 'static,
     {
         let (bus, inbox) = (Arc::clone(&self.bus), Arc::clone(&self.inbox));
-        let participant = Participant::new(bus, inbox, Arc::clone(&self.clock));
-        let participant = participant.serve(&PAY, handler(execute).undo(undo), self.options.clone()).unwrap();
+        let mut participant = Participant::new(bus, inbox, Arc::clone(&self.clock));
+        participant.serve(&PAY, handler(execute).undo(undo), self.options.clone()).unwrap();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move {
             let _ = stopped.await;

@@ -79,18 +79,20 @@ async fn a_topic_that_is_gone_ends_the_participant_with_its_name() {
 #[tokio::test]
 async fn what_could_not_be_served_is_refused() {
     let rig = Rig::new();
-    let serve = |participant: Participant, contract: Contract<u32, u32>, options: ServeOptions| {
+    let serve = |participant: &mut Participant, contract: Contract<u32, u32>, options: ServeOptions| {
         let pay = handler(|n: u32, _| async move { Ok(n) }).undo(|_, _| async { Ok(()) });
         participant.serve(&contract, pay, options)
     };
     let nothing =
         || Participant::new(Arc::clone(&rig.bus) as _, Arc::clone(&rig.inbox), Arc::clone(&rig.clock));
     let none = ServeOptions { concurrency: 0, ..ServeOptions::default() };
-    let error = serve(nothing(), PAY, none).unwrap_err();
+    let error = serve(&mut nothing(), PAY, none).unwrap_err();
     assert!(error.to_string().contains("must not be zero"), "{error}");
-    let pay = serve(nothing(), PAY, ServeOptions::default()).unwrap();
-    let error = serve(pay, Contract::new("other").on_topic("pay"), ServeOptions::default()).unwrap_err();
+    let mut pays = nothing();
+    serve(&mut pays, PAY, ServeOptions::default()).unwrap();
+    let error =
+        serve(&mut pays, Contract::new("other").on_topic("pay"), ServeOptions::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("topic pay is served already"), "{error}");
-    assert!(serve(nothing(), Contract::new("no topic"), ServeOptions::default()).is_err());
+    assert!(serve(&mut nothing(), Contract::new("no topic"), ServeOptions::default()).is_err());
 }
