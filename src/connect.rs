@@ -42,7 +42,8 @@ fn refused(problem: String) -> Error {
 
 /// Something without a scheme may be a mistyped secret: only what can be a scheme is shown.
 fn shown(scheme: &str) -> &str {
-    let is_scheme = scheme.len() <= 20 && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    let is_scheme =
+        scheme.len() <= 20 && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
     if is_scheme { scheme } else { "…" }
 }
 

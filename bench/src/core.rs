@@ -14,15 +14,21 @@ const HELD_IN_FLIGHT: u64 = 20_000;
 const FINISHED: u64 = 300_000;
 
 pub(crate) fn run() {
-    println!("in-memory bus, log and inbox; a saga of 4 parallel steps of 300 B; 2 worker threads; nothing durable");
+    println!(
+        "in-memory bus, log and inbox; a saga of 4 parallel steps of 300 B; 2 worker threads; nothing durable"
+    );
     let mut lines = Vec::new();
     for in_flight in [1, 64, 1024] {
         lines.push(throughput(in_flight));
     }
     let in_flight_bytes = memory_in_flight();
-    println!("memory of a saga in flight: {in_flight_bytes} B (resident, {HELD_IN_FLIGHT} held at their handlers)");
+    println!(
+        "memory of a saga in flight: {in_flight_bytes} B (resident, {HELD_IN_FLIGHT} held at their handlers)"
+    );
     let finished_bytes = memory_finished();
-    println!("memory kept of a finished saga within the idempotency window: {finished_bytes} B (resident; log and inbox)");
+    println!(
+        "memory kept of a finished saga within the idempotency window: {finished_bytes} B (resident; log and inbox)"
+    );
     println!(
         "{}",
         json!({

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use saga_core::coordinator::CoordinatorOptions;
 use saga_core::memory::{MemoryBus, MemoryInbox, MemoryLog, TokioClock};
-use saga_core::{Contract, Sagas, Saga, Service, StepContext, StepError, Undo, handler};
+use saga_core::{Contract, Saga, Sagas, Service, StepContext, StepError, Undo, handler};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
@@ -51,7 +51,7 @@ impl Load {
         let clock = Arc::new(TokioClock::new());
         let gate = Arc::new(Semaphore::new(if is_gate_open { Semaphore::MAX_PERMITS } else { 0 }));
         let mut service = Service::builder(Arc::new(MemoryBus::new()))
-            .log(Arc::new(MemoryLog::new(Arc::clone(&clock) as _)))
+            .log(Arc::new(MemoryLog::builder().clock(Arc::clone(&clock) as _).build()))
             .inbox(Arc::new(MemoryInbox::new(Arc::clone(&clock) as _)))
             .coordinator_options(options)
             .coordinate(&saga);

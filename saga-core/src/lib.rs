@@ -9,10 +9,17 @@ pub mod memory;
 pub mod participant;
 pub mod ports;
 pub mod record;
+pub mod service;
 pub mod wire;
 
 pub use contract::{Compensatable, Contract, Kind, NoUndo, Pivot, Retriable, StepKind};
-pub use definition::{BuildError, FailurePolicy, Saga};
+pub use coordinator::{CancelAnswer, CoordinatorOptions, Outcome, Sagas, StartError, Started};
+pub use definition::{
+    BuildError, CancelRequest, FailurePolicy, ForeignReply, Saga, SagaBuilder, StartRequest, StepRef,
+};
 pub use error::{Error, ErrorKind};
-pub use participant::{HandlerFn, HandlerWithUndo, handler};
-pub use ports::{Compensation, Step, StepContext, StepError, Undo};
+pub use participant::{HandlerFn, HandlerWithUndo, ServeOptions, handler};
+pub use ports::{Callback, CallbackError, Compensation, Ended, EventBus, Step, StepContext, StepError, Undo};
+pub use record::{Announcement, Ending, Payload, Resolution, Retry, SagaId, Status, Timestamp, Topic};
+pub use service::{Service, ServiceBuilder};
+pub use wire::Message;

@@ -22,7 +22,7 @@ use crate::ports::{Clock, EventBus, Inbox, SagaLog};
 /// The sagas' coordinator and the participants of their steps may be in one process or in many: they meet on the bus.
 pub struct Service {
     coordinator: Option<Coordinator>,
-    participants: Vec<Participant>,
+    participant: Participant,
 }
 
 /// A service being put together.
@@ -33,15 +33,11 @@ pub struct ServiceBuilder {
     clock: Arc<dyn Clock>,
     definitions: Vec<Arc<Definition>>,
     options: CoordinatorOptions,
-    contracts: Vec<Box<dyn FnOnce(&Parts) -> Participant + Send>>,
+    contracts: Vec<Serve>,
 }
 
-/// What every participant is made of.
-struct Parts {
-    bus: Arc<dyn EventBus>,
-    inbox: Arc<dyn Inbox>,
-    clock: Arc<dyn Clock>,
-}
+/// Has a contract served by the service's participant.
+type Serve = Box<dyn FnOnce(&mut Participant) -> Result<(), Error> + Send>;
 
 impl Service {
     /// Begins a service on this bus. Unless told otherwise it keeps its saga log and its inbox in memory, where they die with the process.
@@ -64,7 +60,8 @@ impl Service {
     /// [`NotFound`](ErrorKind::NotFound) when this service does not coordinate it.
     pub fn sagas<In>(&self, saga: &Saga<In>) -> Result<Sagas<In>, Error> {
         let Some(coordinator) = &self.coordinator else {
-            let message = format!("this service coordinates no saga, so not {}; add .coordinate(&saga)", saga.id());
+            let message =
+                format!("this service coordinates no saga, so not {}; add .coordinate(&saga)", saga.id());
             return Err(Error::new(ErrorKind::NotFound, message));
         };
         coordinator.sagas(saga)
@@ -84,8 +81,8 @@ impl Service {
         if let Some(coordinator) = self.coordinator {
             parts.spawn(coordinator.run(stopped(stopping.clone())));
         }
-        for participant in self.participants {
-            parts.spawn(participant.run(stopped(stopping.clone())));
+        if !self.participant.is_empty() {
+            parts.spawn(self.participant.run(stopped(stopping.clone())));
         }
         let mut shutdown = std::pin::pin!(shutdown);
         let mut result = Ok(());
@@ -151,11 +148,7 @@ impl ServiceBuilder {
         H: Send + Sync + 'static,
     {
         let contract = *contract;
-        self.contracts.push(Box::new(move |parts| {
-            let (bus, inbox, clock) = (&parts.bus, &parts.inbox, &parts.clock);
-            Participant::new(Arc::clone(bus), Arc::clone(inbox), Arc::clone(clock))
-                .serve(&contract, handler, options)
-        }));
+        self.contracts.push(Box::new(move |participant| participant.serve(&contract, handler, options)));
         self
     }
 
@@ -190,23 +183,27 @@ impl ServiceBuilder {
     /// Puts it together.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) when it coordinates and serves nothing, or one version of a saga was given twice.
+    /// [`Invalid`](ErrorKind::Invalid) when it coordinates and serves nothing, one version of a saga was given twice, or a
+    /// contract cannot be served: its topic is no topic name or served already, or a limit is zero.
     pub fn build(self) -> Result<Service, Error> {
         if self.definitions.is_empty() && self.contracts.is_empty() {
-            let message = "the service has nothing to do; add .coordinate(&saga) or .serve(&CONTRACT, handler)";
+            let message =
+                "the service has nothing to do; add .coordinate(&saga) or .serve(&CONTRACT, handler)";
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         let Self { bus, log, inbox, clock, definitions, options, contracts } = self;
         let coordinator = if definitions.is_empty() {
             None
         } else {
-            let log = log.unwrap_or_else(|| Arc::new(MemoryLog::new(Arc::clone(&clock))));
+            let log = log.unwrap_or_else(|| Arc::new(MemoryLog::builder().clock(Arc::clone(&clock)).build()));
             Some(Coordinator::new(Arc::clone(&bus), log, Arc::clone(&clock), definitions, options)?)
         };
         let inbox = inbox.unwrap_or_else(|| Arc::new(MemoryInbox::new(Arc::clone(&clock))));
-        let parts = Parts { bus, inbox, clock };
-        let participants = contracts.into_iter().map(|make| make(&parts)).collect();
-        Ok(Service { coordinator, participants })
+        let mut participant = Participant::new(bus, inbox, clock);
+        for serve in contracts {
+            serve(&mut participant)?;
+        }
+        Ok(Service { coordinator, participant })
     }
 }
 
@@ -214,7 +211,7 @@ impl fmt::Debug for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Service")
             .field("coordinator", &self.coordinator)
-            .field("participants", &self.participants)
+            .field("participant", &self.participant)
             .finish()
     }
 }
