@@ -164,6 +164,7 @@ fn decided(instance: &mut Instance, event: Event, now: Timestamp) -> (Decided, V
 fn refusal(impossible: &Impossible) -> Error {
     let kind = match impossible {
         Impossible::NotSent { .. } => ErrorKind::NotFound,
+        Impossible::NoAnswer { .. } => ErrorKind::Invalid,
         Impossible::NotAllowed { .. } => ErrorKind::NotAllowed,
     };
     Error::new(kind, impossible.to_string())

@@ -73,9 +73,9 @@ impl State {
                 self.phase = Phase::Failing { since: at, until: *until };
             }
             Fact::Unwinding { plan } => {
+                self.freeze(definition, plan)?;
                 self.phase = Phase::Unwinding;
                 self.unwound_at = Some(at);
-                self.freeze(definition, plan)?;
             }
             Fact::UndoDispatched { step, action, round } => {
                 self.undo_dispatched(*step, *action, *round, at)?
@@ -134,7 +134,11 @@ impl State {
 
     fn blocked(&mut self, step: StepIndex, reason: &Arc<str>) -> Result<(), Problem> {
         remove(&mut self.ready, step);
-        self.step_mut(step)?.forward = Forward::Blocked(Arc::clone(reason));
+        let it = self.step_mut(step)?;
+        if !matches!(it.forward, Forward::Waiting | Forward::Blocked(_)) {
+            return Err(format!("step number {} is blocked after it was dispatched", step.0));
+        }
+        it.forward = Forward::Blocked(Arc::clone(reason));
         Ok(())
     }
 
@@ -145,8 +149,8 @@ impl State {
         output: &Payload,
     ) -> Result<(), Problem> {
         let it = self.step_mut(step)?;
-        if matches!(it.forward, Forward::Done(_)) {
-            return Err(format!("step number {} succeeds twice", step.0));
+        if matches!(it.forward, Forward::Done(_) | Forward::Waiting) {
+            return Err(format!("step number {} succeeds without being in flight", step.0));
         }
         let was_running = it.forward == Forward::Running;
         it.forward = Forward::Done(output.clone());
@@ -188,7 +192,7 @@ impl State {
         }
         it.undo = Undo::Running { action };
         it.round = round;
-        it.undo_at = at;
+        it.undo_at = Some(at);
         self.plan.running += 1;
         Ok(())
     }
@@ -203,33 +207,51 @@ impl State {
         Ok(())
     }
 
-    /// A fence that found out that a pivot is done makes it done; the saga then goes forward.
+    /// What a fence found out is what the step is from now on. A pivot that is done sends the saga forward.
     fn fenced(
         &mut self,
         definition: &Definition,
         step: StepIndex,
         answer: &FenceAnswer,
     ) -> Result<(), Problem> {
-        let is_pivot = definition.pivot == Some(step);
+        let forward = &self.step_mut(step)?.forward;
         match answer {
-            FenceAnswer::Done { output } if is_pivot => {
-                if !matches!(self.step_mut(step)?.forward, Forward::Done(_)) {
-                    self.succeeded(definition, step, output)?;
-                }
-                self.undo_gone(definition, step)
+            FenceAnswer::Unknown if definition.pivot == Some(step) => {
+                let reason = match forward {
+                    Forward::Failed(reason) => Arc::clone(reason),
+                    _ => "nobody knows whether the pivot had an effect".into(),
+                };
+                return self.undo_stuck(step, &reason);
             }
-            FenceAnswer::Unknown if is_pivot => {
-                self.undo_stuck(step, &"nobody knows whether the pivot had an effect".into())
+            FenceAnswer::NoEffect if !matches!(forward, Forward::Done(_)) => {
+                self.no_effect(step, "it was stopped before it had an effect")?;
             }
-            FenceAnswer::NoEffect | FenceAnswer::Done { .. } | FenceAnswer::Unknown => {
-                self.undo_gone(definition, step)
+            FenceAnswer::Done { output } if !matches!(forward, Forward::Done(_)) => {
+                self.succeeded(definition, step, output)?;
             }
+            FenceAnswer::NoEffect | FenceAnswer::Done { .. } | FenceAnswer::Unknown => {}
         }
+        self.undo_gone(definition, step)?;
+        if *answer != FenceAnswer::NoEffect {
+            self.step_mut(step)?.undo = Undo::Sealed;
+        }
+        Ok(())
     }
 
-    /// The plan is void: what is in flight goes on, what has failed stays failed.
+    /// It is known from now on that the step has done nothing and will do nothing: a success that still comes is not believed.
+    fn no_effect(&mut self, step: StepIndex, reason: &str) -> Result<(), Problem> {
+        let it = self.step_mut(step)?;
+        let was_running = it.forward == Forward::Running;
+        it.forward = Forward::Rejected(reason.into());
+        self.running -= usize::from(was_running);
+        Ok(())
+    }
+
+    /// The plan is void, and with it that the saga failed: what is in flight goes on, what has failed stays failed.
     fn went_forward(&mut self) {
         self.phase = Phase::Forward;
+        self.cause = None;
+        self.unwound_at = None;
         self.plan = Plan::default();
         for step in &mut self.steps {
             step.undo = Undo::None;
@@ -246,7 +268,7 @@ impl State {
         let it = self.step_mut(step)?;
         let was_resolving = it.resolving.replace(Box::new(resolution.clone())).is_some();
         it.round = round;
-        it.undo_at = at;
+        it.undo_at = Some(at);
         self.resolving += usize::from(!was_resolving);
         Ok(())
     }
@@ -262,14 +284,10 @@ impl State {
             return Err(format!("step number {} is resolved without being asked", step.0));
         }
         let (in_plan, done) = (it.is_open_in_plan(), matches!(it.forward, Forward::Done(_)));
-        let was_running = it.forward == Forward::Running;
         self.resolving -= 1;
         match resolution {
             Resolution::Done { output } if !done => self.succeeded(definition, step, output)?,
-            Resolution::NoEffect if !done => {
-                self.step_mut(step)?.forward = Forward::Rejected("resolved as without effect".into());
-                self.running -= usize::from(was_running);
-            }
+            Resolution::NoEffect if !done => self.no_effect(step, "resolved as without effect")?,
             Resolution::Done { .. } | Resolution::NoEffect | Resolution::Undone => {}
         }
         if in_plan { self.undo_gone(definition, step) } else { Ok(()) }
@@ -302,7 +320,7 @@ impl Step {
             input: Payload::empty(),
             waits_for,
             undo: Undo::None,
-            undo_at: Timestamp::from_millis(0),
+            undo_at: None,
             resolving: None,
         }
     }

@@ -75,6 +75,14 @@ pub enum Impossible {
         /// The round it claims to answer.
         round: u32,
     },
+    /// A reply that says what its command did not ask.
+    #[error("the reply does not answer {action} of {step}")]
+    NoAnswer {
+        /// The step's name.
+        step: Arc<str>,
+        /// What it claims to answer.
+        action: Action,
+    },
     /// An operator's verb that does not fit.
     #[error("{problem}")]
     NotAllowed {

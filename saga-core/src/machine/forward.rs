@@ -47,20 +47,21 @@ impl Deciding<'_> {
     pub(super) fn fail(&mut self, cause: Cause) {
         let until = match (&cause, self.definition.policy) {
             (Cause::SagaDeadline, _) | (_, FailurePolicy::FailFast) => Some(self.now),
+            // The saga's deadline, which would end the wait, has passed already.
+            (_, FailurePolicy::WaitAll) if self.state.overdue => Some(self.now),
             (_, FailurePolicy::WaitAll) => None,
             (_, FailurePolicy::Grace(grace)) => Some(self.now.after(grace)),
         };
         self.record(Fact::Failing { cause, until });
     }
 
-    /// A step has failed. Before the point of no return that turns the saga back; after it, the step is stuck.
+    /// A step has failed. Before the point of no return that turns the saga back; after it, the step is stuck. A pivot that does not
+    /// answer in time turns it back too: a fence then finds out on which side of that point the saga is.
     pub(super) fn step_failed(&mut self, step: StepIndex, cause: Cause) {
-        let definition = self.definition;
-        let pivot_may_be_done = definition.pivot.is_some_and(|pivot| {
-            matches!(self.state.steps[pivot.at()].forward, Forward::Done(_) | Forward::Failed(_))
-        });
-        let is_pivot_given_up = definition.pivot == Some(step) && matches!(cause, Cause::Failed { .. });
-        if self.state.phase == Phase::Forward && !pivot_may_be_done && !is_pivot_given_up {
+        let is_silent_pivot =
+            self.definition.pivot == Some(step) && matches!(cause, Cause::StepDeadline { .. });
+        let turns_back = is_silent_pivot || !self.state.is_point_of_no_return(self.definition);
+        if self.state.phase == Phase::Forward && turns_back {
             self.fail(cause);
         }
     }
@@ -72,7 +73,6 @@ impl Deciding<'_> {
         }
         if let Phase::Failing { until: Some(until), .. } = self.state.phase
             && until <= self.now
-            && !self.state.is_past_pivot(self.definition)
         {
             self.begin_unwinding();
         }
@@ -95,12 +95,11 @@ impl Deciding<'_> {
         if self.state.overdue || self.state.started_at.after(deadline) > self.now {
             return;
         }
-        if self.state.is_point_of_no_return(self.definition) {
-            self.record(Fact::Overdue);
-        } else if self.state.phase == Phase::Forward {
-            self.fail(Cause::SagaDeadline);
-        } else {
-            self.begin_unwinding();
+        match self.state.phase {
+            // It is turning back already; the deadline ends the wait for those in flight.
+            Phase::Failing { .. } => self.begin_unwinding(),
+            _ if self.state.is_point_of_no_return(self.definition) => self.record(Fact::Overdue),
+            _ => self.fail(Cause::SagaDeadline),
         }
     }
 

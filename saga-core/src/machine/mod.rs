@@ -23,3 +23,6 @@ pub use instance::{Corrupt, Instance};
 pub use owed::Effect;
 pub use view::{StepState, StepView, View};
 pub use wake::Resend;
+
+#[cfg(test)]
+mod tests;

@@ -93,21 +93,21 @@ impl Deciding<'_> {
         let name = self.definition.step_name(step);
         let kind = self.definition.step(step).kind;
         let is_open = match self.state.phase {
-            Phase::Forward => it.is_stuck_forward(),
+            // Before the point of no return a blocked step has had no effect: it is tried again, or the saga cancelled.
+            Phase::Forward => it.is_stuck_forward() && self.state.is_point_of_no_return(self.definition),
             Phase::Unwinding => it.is_open_in_plan() && !matches!(it.undo, Undo::Planned { .. }),
             Phase::Failing { .. } | Phase::Ended { .. } => false,
         };
         if !is_open {
             return Err(not_allowed(format!("step {name} is not waiting for a decision")));
         }
-        let fits = match (self.state.phase, kind, resolution) {
+        let fits = matches!(
+            (self.state.phase, kind, resolution),
             (Phase::Forward, _, Resolution::Done { .. })
-            | (Phase::Forward | Phase::Unwinding, Kind::Pivot, Resolution::NoEffect)
-            | (Phase::Unwinding, Kind::Pivot, Resolution::Done { .. })
-            | (Phase::Unwinding, Kind::Compensatable | Kind::NoUndo, Resolution::Undone) => true,
-            // Before the point of no return a blocked step has had no effect, and the way back is to cancel.
-            _ => false,
-        };
+                | (Phase::Forward | Phase::Unwinding, Kind::Pivot, Resolution::NoEffect)
+                | (Phase::Unwinding, Kind::Pivot, Resolution::Done { .. })
+                | (Phase::Unwinding, Kind::Compensatable | Kind::NoUndo, Resolution::Undone)
+        );
         if !fits {
             return Err(not_allowed(format!(
                 "a {kind} step that is {} cannot be resolved like that",

@@ -44,17 +44,29 @@ impl Instance {
     /// more than [`owed`](Self::owed), and all of it that was not owed before.
     pub fn newly_owed(&self, entries: &[Entry]) -> Vec<Effect> {
         let mut owed = Vec::new();
+        let (mut went_forward, mut turned) = (false, false);
         for entry in entries {
-            match &entry.fact {
-                Fact::Dispatched { step, .. }
-                | Fact::UndoDispatched { step, .. }
-                | Fact::Resolving { step, .. } => owed.extend(self.open_command(*step)),
-                Fact::WentForward => owed.extend(self.open_commands()),
-                Fact::Unwinding { .. } | Fact::Ended { .. } => {
-                    owed.extend(self.open_announcements().map(Effect::Announce));
+            let sent = match &entry.fact {
+                Fact::Dispatched { step, round, .. } => (*step, Action::Execute, *round),
+                Fact::UndoDispatched { step, action, round } => (*step, *action, *round),
+                Fact::Resolving { step, round, .. } => (*step, Action::Fence, *round),
+                fact => {
+                    went_forward |= matches!(fact, Fact::WentForward);
+                    turned |= matches!(fact, Fact::Unwinding { .. } | Fact::Ended { .. });
+                    continue;
                 }
-                _ => {}
-            }
+            };
+            // What is owed no more, or in a later round, has its own entry.
+            let (step, action, round) = sent;
+            let command = Effect::Command { step, action, round };
+            owed.extend(self.open_command(step).filter(|open| *open == command));
+        }
+        if went_forward {
+            // What was in flight when it turned back is owed again.
+            owed = self.open_commands().collect();
+        }
+        if turned {
+            owed.extend(self.open_announcements().map(Effect::Announce));
         }
         if let Callback::Owed { attempts, next_at } = self.state.callback {
             owed.push(Effect::Callback { attempt: attempts + 1, not_before: next_at });
@@ -85,7 +97,9 @@ impl Instance {
             Effect::Command { step, action: Action::Execute, .. } => {
                 self.state.steps[step.at()].dispatched_at
             }
-            Effect::Command { step, .. } => self.state.steps[step.at()].undo_at,
+            Effect::Command { step, .. } => {
+                self.state.steps[step.at()].undo_at.unwrap_or(self.state.changed_at)
+            }
             Effect::Announce(Announcement::Unwinding) => {
                 self.state.unwound_at.unwrap_or(self.state.changed_at)
             }

@@ -26,14 +26,13 @@ impl Deciding<'_> {
         let it = self.state.steps.get(step.at()).ok_or_else(not_sent)?;
         let was_sent = match action {
             Action::Execute => !matches!(it.forward, Forward::Waiting | Forward::Blocked(_)),
-            Action::Undo | Action::Fence => {
-                it.resolving.is_some()
-                    || it.round > 1
-                    || !matches!(it.undo, Undo::None | Undo::Planned { .. })
-            }
+            Action::Undo | Action::Fence => it.undo_at.is_some(),
         };
         if round > it.round || !was_sent {
             return Err(not_sent());
+        }
+        if !is_answer(action, &report) {
+            return Err(Impossible::NoAnswer { step: Arc::clone(self.definition.step_name(step)), action });
         }
         if round == it.round && !matches!(self.state.phase, Phase::Ended { .. }) {
             match report {
@@ -56,7 +55,8 @@ impl Deciding<'_> {
         }
         if matches!(self.state.phase, Phase::Unwinding) {
             // The plan is frozen: only a success matters, because the undo is told of it.
-            if let Report::Succeeded { output } = report
+            if it.is_open_in_plan()
+                && let Report::Succeeded { output } = report
                 && (self.definition.step(step).check_output)(&output).is_ok()
             {
                 self.record(Fact::LateSuccess { step, output });
@@ -80,8 +80,7 @@ impl Deciding<'_> {
         match (self.definition.step(step).check_output)(&output) {
             Ok(()) => self.record(Fact::Succeeded { step, output }),
             Err(problem) => {
-                let reason = format!("it succeeded with an output that cannot be decoded: {problem}");
-                self.failed(step, reason.into(), Some(output));
+                self.failed(step, undecodable(&problem), Some(output));
             }
         }
     }
@@ -116,7 +115,32 @@ impl Deciding<'_> {
             self.record(Fact::Resolved { step, resolution });
             self.after_resolution(step);
         } else if it.undo == (Undo::Running { action: Action::Fence }) {
+            let answer = self.usable(step, answer);
             self.record(Fact::Fenced { step, answer });
         }
     }
+
+    /// A pivot that is done with an output that cannot be decoded can neither go forward nor be undone: an operator must say.
+    fn usable(&mut self, step: StepIndex, answer: FenceAnswer) -> FenceAnswer {
+        let FenceAnswer::Done { output } = &answer else { return answer };
+        let Err(problem) = (self.definition.step(step).check_output)(output) else { return answer };
+        if matches!(self.state.steps[step.at()].forward, Forward::Running | Forward::Unanswered) {
+            let reason = undecodable(&problem);
+            self.record(Fact::Failed { step, reason, raw: Some(output.clone()) });
+        }
+        FenceAnswer::Unknown
+    }
+}
+
+fn undecodable(problem: &str) -> Arc<str> {
+    format!("it succeeded with an output that cannot be decoded: {problem}").into()
+}
+
+const fn is_answer(action: Action, report: &Report) -> bool {
+    matches!(
+        (action, report),
+        (Action::Execute, Report::Succeeded { .. } | Report::Rejected { .. } | Report::Failed { .. })
+            | (Action::Undo, Report::Undone | Report::UndoFailed { .. })
+            | (Action::Fence, Report::Fenced { .. })
+    )
 }

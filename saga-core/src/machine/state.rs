@@ -61,8 +61,8 @@ pub(super) struct Step {
     /// How many of the steps it waits for are not done.
     pub(super) waits_for: usize,
     pub(super) undo: Undo,
-    /// When its undo or fence was sent.
-    pub(super) undo_at: Timestamp,
+    /// When its undo or fence was sent last, if one ever was.
+    pub(super) undo_at: Option<Timestamp>,
     pub(super) resolving: Option<Box<Resolution>>,
 }
 
@@ -98,6 +98,8 @@ pub(super) enum Undo {
     },
     /// No effect remains.
     Gone,
+    /// It needs no undo, and will not happen from now on; what happened of it before remains.
+    Sealed,
 }
 
 /// How far the frozen plan has come.

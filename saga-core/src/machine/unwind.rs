@@ -38,7 +38,7 @@ impl Deciding<'_> {
             Undo::Stuck { action, reason } => {
                 Some(format!("{action} of {}: {reason}", self.definition.step_name(index)))
             }
-            Undo::None | Undo::Planned { .. } | Undo::Running { .. } | Undo::Gone => None,
+            Undo::None | Undo::Planned { .. } | Undo::Running { .. } | Undo::Gone | Undo::Sealed => None,
         });
         let reason = stuck.collect::<Vec<_>>().join("; ").into();
         self.record(Fact::Parked { reason });
@@ -66,6 +66,14 @@ impl State {
     }
 
     pub(super) fn freeze(&mut self, definition: &Definition, plan: &[PlanItem]) -> Result<(), String> {
+        if self.plan.open > 0 {
+            return Err("it begins to unwind while it unwinds".into());
+        }
+        // What an operator declared, to go forward with, is overtaken: the plan's own commands seal what is to be sealed.
+        for step in &mut self.steps {
+            step.resolving = None;
+        }
+        self.resolving = 0;
         for item in plan {
             self.step_mut(item.step)?.undo = Undo::Planned { action: item.action };
         }

@@ -129,13 +129,16 @@ impl Instance {
             (Undo::Running { .. }, _) => StepState::Fencing,
             (Undo::Stuck { reason, .. }, _) => StepState::Stuck(Arc::clone(reason)),
             (Undo::Gone, _) => StepState::Undone,
-            (Undo::None, Forward::Waiting) => StepState::Waiting,
-            (Undo::None, Forward::Running) => StepState::Running,
-            (Undo::None, Forward::Done(_)) => StepState::Done,
-            (Undo::None, Forward::Rejected(reason)) => StepState::Rejected(Arc::clone(reason)),
-            (Undo::None, Forward::Failed(reason)) => StepState::Failed(Arc::clone(reason)),
-            (Undo::None, Forward::Unanswered) => StepState::Unanswered,
-            (Undo::None, Forward::Blocked(reason)) => StepState::Blocked(Arc::clone(reason)),
+            (Undo::Sealed, Forward::Running) => StepState::Unanswered,
+            (Undo::None | Undo::Sealed, forward) => match forward {
+                Forward::Waiting => StepState::Waiting,
+                Forward::Running => StepState::Running,
+                Forward::Done(_) => StepState::Done,
+                Forward::Rejected(reason) => StepState::Rejected(Arc::clone(reason)),
+                Forward::Failed(reason) => StepState::Failed(Arc::clone(reason)),
+                Forward::Unanswered => StepState::Unanswered,
+                Forward::Blocked(reason) => StepState::Blocked(Arc::clone(reason)),
+            },
         }
     }
 
