@@ -1,3 +1,4 @@
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -107,20 +108,25 @@ struct Kept {
 const LOOKS_PER_ROW: usize = 4;
 
 impl State {
-    fn claim(&mut self, claim: Claim, limits: &InboxLimits, now: Timestamp) -> ClaimAnswer {
-        if let Some(kept) = self.rows.get_mut(&claim.task) {
-            let answer = kept.row.claim(&claim, self.horizon, now);
-            if !matches!(answer, ClaimAnswer::Busy { .. }) {
-                kept.changed_at = now;
+    fn claim(&mut self, mut claim: Claim, limits: &InboxLimits, now: Timestamp) -> ClaimAnswer {
+        let task = claim.task.clone();
+        match self.rows.entry(std::mem::replace(&mut claim.task, task)) {
+            Entry::Occupied(mut known) => {
+                let kept = known.get_mut();
+                let answer = kept.row.claim(&claim, self.horizon, now);
+                if !matches!(answer, ClaimAnswer::Busy { .. }) {
+                    kept.changed_at = now;
+                }
+                answer
             }
-            return answer;
+            Entry::Vacant(place) => {
+                let kept = place.insert(Kept { row: Row::default(), changed_at: now });
+                let answer = kept.row.claim(&claim, self.horizon, now);
+                self.ages.push_back((now, claim.task));
+                self.prune_some(limits, now);
+                answer
+            }
         }
-        let mut row = Row::default();
-        let answer = row.claim(&claim, self.horizon, now);
-        self.ages.push_back((now, claim.task.clone()));
-        self.rows.insert(claim.task, Kept { row, changed_at: now });
-        self.prune_some(limits, now);
-        answer
     }
 
     fn complete(&mut self, completion: Completion, now: Timestamp) -> Result<Completed, Error> {

@@ -38,19 +38,18 @@ pub(super) enum End {
     CutOff(Duration),
 }
 
-/// The user's code at work. It is polled once when it begins: most code that waits for nothing is over by then.
+/// The user's code at work, past its first poll.
 pub(super) struct Attempt {
     errand: Option<Errand>,
     code: Option<BoxFuture<'static, Caught>>,
     time_limit: Duration,
-    clock: Arc<dyn Clock>,
-    timer: Option<BoxFuture<'static, ()>>,
+    timer: BoxFuture<'static, ()>,
 }
 
 type Caught = Result<Result<Payload, HandlerError>, Box<dyn Any + Send>>;
 
 impl Attempt {
-    /// Begins it.
+    /// Begins it. It is polled once at once: most code that waits for nothing is over then, and needs no timer.
     ///
     /// # Errors
     /// The attempt, when it is still running.
@@ -64,18 +63,13 @@ impl Attempt {
         if time_limit.is_zero() {
             return Ok((errand, End::CutOff(time_limit)));
         }
-        let code = call(&errand, output, handler.clone(), time_limit);
-        let mut attempt = Box::new(Self {
-            errand: Some(errand),
-            code: Some(code),
-            time_limit,
-            clock: Arc::clone(clock),
-            timer: None,
-        });
-        match Pin::new(&mut *attempt).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(ended) => Ok(ended),
-            Poll::Pending => Err(attempt),
+        let mut code = call(&errand, output, handler.clone(), time_limit);
+        if let Poll::Ready(caught) = code.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return Ok((errand, end(caught)));
         }
+        let clock = Arc::clone(clock);
+        let timer = Box::pin(async move { clock.sleep(time_limit).await });
+        Err(Box::new(Self { errand: Some(errand), code: Some(code), time_limit, timer }))
     }
 
     /// Drops the user's code where it stands.
@@ -97,23 +91,21 @@ impl Future for Attempt {
         let this = &mut *self;
         let code = this.code.as_mut().expect("not polled after its end");
         let end = match code.as_mut().poll(cx) {
-            Poll::Ready(Ok(Ok(output))) => End::Done(output),
-            Poll::Ready(Ok(Err(HandlerError::Step(error)))) => End::Error(error),
-            Poll::Ready(Ok(Err(HandlerError::Undecodable(what)))) => End::Undecodable(what),
-            Poll::Ready(Err(panic)) => End::Panicked(panic_text(&*panic).to_owned()),
-            Poll::Pending => {
-                let timer = this.timer.get_or_insert_with(|| {
-                    let (clock, limit) = (Arc::clone(&this.clock), this.time_limit);
-                    Box::pin(async move { clock.sleep(limit).await })
-                });
-                if timer.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                End::CutOff(this.time_limit)
-            }
+            Poll::Ready(caught) => end(caught),
+            Poll::Pending if this.timer.as_mut().poll(cx).is_pending() => return Poll::Pending,
+            Poll::Pending => End::CutOff(this.time_limit),
         };
         this.drop_code();
         Poll::Ready((this.errand.take().expect("not polled after its end"), end))
+    }
+}
+
+fn end(caught: Caught) -> End {
+    match caught {
+        Ok(Ok(output)) => End::Done(output),
+        Ok(Err(HandlerError::Step(error))) => End::Error(error),
+        Ok(Err(HandlerError::Undecodable(what))) => End::Undecodable(what),
+        Err(panic) => End::Panicked(panic_text(&*panic).to_owned()),
     }
 }
 

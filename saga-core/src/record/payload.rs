@@ -60,7 +60,8 @@ impl From<Bytes> for Payload {
 
 impl From<Vec<u8>> for Payload {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes.into())
+        // Logs and inboxes keep payloads for long: not with the room that writing them left over.
+        Self(bytes.into_boxed_slice().into())
     }
 }
 
