@@ -1,17 +1,15 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
+use super::{hash::FastHash, lock};
 use crate::error::{Error, ErrorKind};
 use crate::participant::barrier::Row;
 use crate::ports::{Claim, ClaimAnswer, Clock, Completed, Completion, Inbox, Task};
 use crate::record::Timestamp;
+use async_trait::async_trait;
 
 /// An [`Inbox`] in this process's memory. Cloning shares it.
 ///
@@ -53,7 +51,7 @@ impl MemoryInbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while the inbox is locked")
+        lock(&self.state)
     }
 }
 
@@ -92,7 +90,7 @@ impl fmt::Debug for MemoryInbox {
 }
 
 struct State {
-    rows: HashMap<Task, Kept, BuildHasherDefault<TaskHasher>>,
+    rows: HashMap<Task, Kept, FastHash>,
     /// Every row once, under a time when it was not older than that: who is to be looked at next for pruning.
     ages: VecDeque<(Timestamp, Task)>,
     horizon: Timestamp,
@@ -178,28 +176,6 @@ impl State {
 /// The first moment at which a step cannot have been dispatched if its row last changed then.
 fn after(changed_at: Timestamp) -> Timestamp {
     changed_at.after(Duration::from_millis(1))
-}
-
-/// Run ids are random and names are short, so this need not withstand crafted keys, only be quick.
-#[derive(Default)]
-struct TaskHasher(u64);
-
-impl Hasher for TaskHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64_with_seed(bytes, self.0);
-    }
-
-    fn write_u8(&mut self, _: u8) {
-        // The end mark of a text: it is always the last thing written here.
-    }
-
-    fn write_usize(&mut self, _: usize) {
-        // The length of the run id: always the same.
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 #[cfg(test)]

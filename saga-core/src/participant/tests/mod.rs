@@ -1,6 +1,7 @@
 //! The shell against a bus that tells what was done to it, in order, under virtual time.
 
 mod bus;
+mod chaos;
 mod faults;
 mod outcomes;
 mod shutdown;
@@ -8,7 +9,6 @@ mod shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -17,27 +17,12 @@ use self::bus::{Done, TestBus};
 use super::{Participant, ServeOptions, handler};
 use crate::contract::Contract;
 use crate::error::Error;
-use crate::memory::MemoryInbox;
+use crate::memory::{MemoryInbox, TokioClock};
 use crate::ports::{Clock, Inbox, StepContext, StepError, Undo};
 use crate::record::{Action, Payload, Report, Retry, RunId, SagaId, SagaKey, Timestamp, Topic};
 use crate::wire::{Command, Known, Message, Reply};
 
 const PAY: Contract<u32, u32> = Contract::new("pay");
-
-/// Tokio's clock, which a test can pause.
-#[derive(Debug)]
-struct TestClock(Instant);
-
-#[async_trait]
-impl Clock for TestClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_000_000).after(self.0.elapsed())
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-}
 
 /// A participant that serves [`PAY`], and what is around it.
 struct Rig {
@@ -55,7 +40,7 @@ struct Running {
 
 impl Rig {
     fn new() -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(TestClock(Instant::now()));
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::starting_at(Timestamp::from_millis(1_000_000)));
         let options = ServeOptions {
             retry: Retry::DEFAULT.attempts(3).delays(ms(100), ms(1_000)),
             ..ServeOptions::default()
