@@ -1,8 +1,12 @@
+use std::cell::Cell;
 use std::fmt;
 
 use bytes::Bytes;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A thread keeps no larger buffer than this for the next payload.
+const SCRATCH_BYTES_MAX: usize = 64 * 1024;
 
 /// The bytes of a user's message, usually JSON. Cloning shares them.
 ///
@@ -22,7 +26,16 @@ impl Payload {
     /// # Errors
     /// When the value's `Serialize` refuses, for example a map whose keys are not strings.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
-        serde_json::to_vec(value).map(Self::from)
+        // Written where the last one was written, then copied once at its true size: nothing grows step by step, nothing is kept too large.
+        thread_local!(static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) });
+        let mut scratch = SCRATCH.take();
+        scratch.clear();
+        let written = serde_json::to_writer(&mut scratch, value);
+        let payload = written.map(|()| Self(Bytes::copy_from_slice(&scratch)));
+        if scratch.capacity() <= SCRATCH_BYTES_MAX {
+            SCRATCH.set(scratch);
+        }
+        payload
     }
 
     /// Reads the JSON as a `T`. No bytes at all read as `null`: other languages' participants send nothing where there is nothing to say.

@@ -66,7 +66,7 @@ impl Command {
     /// The message that carries it on `topic`.
     pub fn into_message(self, topic: Topic, source: &str) -> Message {
         let id = self.message_id();
-        let mut headers = HeadersMut::with_capacity(480);
+        let mut headers = HeadersMut::new();
         headers.put(attributes::SPECVERSION, "1.0");
         headers.put(attributes::TYPE, "saga.command");
         headers.put(attributes::SOURCE, source);

@@ -1,13 +1,13 @@
-use std::fmt;
-
-use bytes::{BufMut, Bytes, BytesMut};
+use std::cell::Cell;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
 /// The headers of a message, in order, in one buffer; cloning shares it.
 ///
 /// Names and values are text. CloudEvents attributes stand under `ce-` names (see [`attributes`](super::attributes)), whatever the
 /// transport calls them; other headers pass through as they are. A name may come twice; [`get`](Headers::get) finds the last.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Headers(Bytes);
+pub struct Headers(Option<Arc<str>>);
 
 impl Headers {
     /// The value of the last header of that name.
@@ -17,14 +17,14 @@ impl Headers {
 
     /// All headers, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        Iter(&self.0)
+        Iter(self.text())
     }
 
     /// A copy with these appended.
     #[must_use]
     pub fn with<'a>(&self, more: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut buffer = HeadersMut::with_capacity(self.0.len() + 128);
-        buffer.0.put_slice(&self.0);
+        let mut buffer = HeadersMut::new();
+        buffer.0.push_str(self.text());
         for (name, value) in more {
             buffer.put(name, value);
         }
@@ -39,13 +39,17 @@ impl Headers {
 
     /// Their size in bytes, as stored here.
     pub fn size_bytes(&self) -> usize {
-        self.0.len()
+        self.text().len()
+    }
+
+    fn text(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
     }
 }
 
 impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
-        let mut buffer = HeadersMut::with_capacity(256);
+        let mut buffer = HeadersMut::new();
         for (name, value) in pairs {
             buffer.put(name, value);
         }
@@ -59,50 +63,82 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// Headers being written: each is the length of the name, the name, the length of the value, the value.
-pub(crate) struct HeadersMut(BytesMut);
+/// Headers being written: names and values in turn, each as a netstring without its comma (`7:ce-saga`), so that reading them back is
+/// slicing text, with nothing to be validated again.
+pub(crate) struct HeadersMut(String);
+
+/// A thread keeps no larger buffer than this for the next headers.
+const SCRATCH_BYTES_MAX: usize = 64 * 1024;
+
+thread_local!(static SCRATCH: Cell<String> = const { Cell::new(String::new()) });
 
 impl HeadersMut {
-    pub(crate) fn with_capacity(bytes: usize) -> Self {
-        Self(BytesMut::with_capacity(bytes))
+    /// Empty, in the buffer where the last ones were written.
+    pub(crate) fn new() -> Self {
+        let mut scratch = SCRATCH.take();
+        scratch.clear();
+        Self(scratch)
     }
 
     pub(crate) fn put(&mut self, name: &str, value: &str) {
-        self.put_with(name, |buffer| buffer.put_slice(value.as_bytes()));
+        self.netstring(name);
+        self.netstring(value);
     }
 
     pub(crate) fn put_display(&mut self, name: &str, value: impl fmt::Display) {
-        self.put_with(name, |buffer| {
-            // Writing into a growing buffer cannot fail.
-            let _ = fmt::write(buffer, format_args!("{value}"));
-        });
+        self.netstring(name);
+        let begin = self.0.len();
+        write!(self.0, "{value}").expect("a string takes all");
+        // The length goes in front of what has just been written; it is short.
+        let length = self.0.len() - begin;
+        self.0.insert_str(begin, itoa(length, &mut [0; 20]));
+        self.0.insert(begin + (length.max(1).ilog10() as usize + 1), ':');
     }
 
-    fn put_with(&mut self, name: &str, value: impl FnOnce(&mut BytesMut)) {
-        let Self(buffer) = self;
-        buffer.put_u32_ne(u32::try_from(name.len()).expect("a header name is shorter than 4 GiB"));
-        buffer.put_slice(name.as_bytes());
-        let length_at = buffer.len();
-        buffer.put_u32_ne(0);
-        value(buffer);
-        let length =
-            u32::try_from(buffer.len() - length_at - 4).expect("a header value is shorter than 4 GiB");
-        buffer[length_at..length_at + 4].copy_from_slice(&length.to_ne_bytes());
+    fn netstring(&mut self, text: &str) {
+        self.0.push_str(itoa(text.len(), &mut [0; 20]));
+        self.0.push(':');
+        self.0.push_str(text);
     }
 
+    /// A copy at their true size.
     pub(crate) fn freeze(self) -> Headers {
-        Headers(self.0.freeze())
+        let Self(text) = self;
+        let headers = Headers((!text.is_empty()).then(|| Arc::from(&*text)));
+        if text.capacity() <= SCRATCH_BYTES_MAX {
+            SCRATCH.set(text);
+        }
+        headers
     }
 }
 
-struct Iter<'a>(&'a [u8]);
+/// A number in decimal; formatting it would cost more than all the rest.
+fn itoa(mut n: usize, buffer: &mut [u8; 20]) -> &str {
+    let mut at = buffer.len();
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    std::str::from_utf8(&buffer[at..]).expect("digits are ASCII")
+}
+
+struct Iter<'a>(&'a str);
 
 impl<'a> Iter<'a> {
-    fn text(&mut self) -> &'a str {
-        let (length, rest) = self.0.split_first_chunk::<4>().expect("a length");
-        let (text, rest) = rest.split_at(u32::from_ne_bytes(*length) as usize);
+    fn netstring(&mut self) -> &'a str {
+        let digits = self.0.bytes().take_while(|b| *b != b':');
+        let (mut length, mut count) = (0, 0);
+        for digit in digits {
+            length = length * 10 + usize::from(digit - b'0');
+            count += 1;
+        }
+        let (text, rest) = self.0[count + 1..].split_at(length);
         self.0 = rest;
-        std::str::from_utf8(text).expect("written from text")
+        text
     }
 }
 
@@ -110,13 +146,27 @@ impl<'a> Iterator for Iter<'a> {
     type Item = (&'a str, &'a str);
 
     fn next(&mut self) -> Option<Self::Item> {
-        (!self.0.is_empty()).then(|| (self.text(), self.text()))
+        (!self.0.is_empty()).then(|| (self.netstring(), self.netstring()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_of_every_length_are_read() {
+        for length in [0, 1, 9, 10, 11, 99, 100, 101, 999, 1_000, 123_456] {
+            let value = "ü".repeat(length);
+            let mut headers = HeadersMut::new();
+            headers.put("a", &value);
+            headers.put_display("b", &value);
+            headers.put("c", "end");
+            let headers = headers.freeze();
+            let read: Vec<_> = headers.iter().collect();
+            assert_eq!(read, [("a", &*value), ("b", &*value), ("c", "end")], "{length}");
+        }
+    }
 
     #[test]
     fn what_is_written_is_read() {
@@ -128,5 +178,6 @@ mod tests {
         let more = headers.with([("y", "1")]).without(&["x"]);
         assert_eq!(more.iter().collect::<Vec<_>>(), [("ce-saga", "checkout"), ("y", "1")]);
         assert_eq!(Headers::default().iter().count(), 0);
+        assert_eq!(Headers::default(), Headers::from_iter([]));
     }
 }

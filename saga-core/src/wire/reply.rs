@@ -37,7 +37,7 @@ impl Reply {
     pub fn into_message(self, topic: Topic, source: &str) -> Message {
         let id = MessageId::new(format!("{}/{}/{}/{}/reply", self.run, self.step, self.action, self.round));
         let (verdict, payload) = write_report(self.report);
-        let mut headers = HeadersMut::with_capacity(384);
+        let mut headers = HeadersMut::new();
         headers.put(attributes::SPECVERSION, "1.0");
         headers.put(attributes::TYPE, "saga.reply");
         headers.put(attributes::SOURCE, source);
