@@ -223,9 +223,6 @@ impl State {
                 };
                 return self.undo_stuck(step, &reason);
             }
-            FenceAnswer::NoEffect if !matches!(forward, Forward::Done(_)) => {
-                self.no_effect(step, "it was stopped before it had an effect")?;
-            }
             FenceAnswer::Done { output } if !matches!(forward, Forward::Done(_)) => {
                 self.succeeded(definition, step, output)?;
             }

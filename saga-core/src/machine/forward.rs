@@ -82,8 +82,7 @@ impl Deciding<'_> {
         for step in self.definition.indices() {
             let it = &self.state.steps[step.at()];
             let Some(deadline) = self.definition.step(step).deadline else { continue };
-            let is_in_flight = it.forward == Forward::Running && it.resolving.is_none();
-            if is_in_flight && it.dispatched_at.after(deadline) <= self.now {
+            if it.forward == Forward::Running && it.dispatched_at.after(deadline) <= self.now {
                 self.record(Fact::TimedOut { step });
                 self.step_failed(step, Cause::StepDeadline { step });
             }

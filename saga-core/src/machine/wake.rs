@@ -61,7 +61,7 @@ impl Instance {
             Phase::Unwinding | Phase::Ended { .. } => return None,
         };
         let steps = self.definition.steps.iter().zip(&self.state.steps).filter_map(|(definition, step)| {
-            let is_in_flight = step.forward == Forward::Running && step.resolving.is_none();
+            let is_in_flight = step.forward == Forward::Running;
             definition.deadline.filter(|_| is_in_flight).map(|deadline| step.dispatched_at.after(deadline))
         });
         let saga = self.definition.deadline.filter(|_| !self.state.overdue);

@@ -6,11 +6,11 @@ use crate::record::{Announcement, Ending, Retry};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// One step; completion is called back, at most twice by itself, and announced.
+/// One step; completion is called back, at most three times by itself, and announced.
 fn called_back(saga: &mut SagaBuilder<u64>) {
     saga.step(&A, |n| *n);
     saga.callback(Ending::Completed, Arc::new(MockCallback::new()));
-    saga.callback_retry(Retry::NEVER.attempts(2).delays(SECOND, SECOND));
+    saga.callback_retry(Retry::NEVER.attempts(3).delays(SECOND, SECOND));
     saga.announce(Announcement::Completed, "news", |_, _| ());
 }
 
@@ -93,8 +93,10 @@ fn spent_attempts_count_as_refused_until_an_operator_retries() {
     play.event(Event::Announced(Announcement::Completed)).unwrap();
     play.event(no_answer()).unwrap();
     play.event(no_answer()).unwrap();
+    play.owes(["call back, attempt 3"]);
+    play.event(no_answer()).unwrap();
     play.owes(NOTHING);
-    assert!(play.saga.view().callback_refused.unwrap().contains("given up after 2 attempts"));
+    assert!(play.saga.view().callback_refused.unwrap().contains("given up after 3 attempts"));
     assert_eq!((play.saga.settled(), play.wake_in()), (None, None));
     assert_eq!(play.event(no_answer()), Ok(vec![]));
     not_allowed(play.retries(Some("a")));

@@ -206,3 +206,13 @@ fn a_record_of_another_definition_is_corrupt() {
     let error = Instance::replay(Arc::clone(play.saga.definition()), twice).unwrap_err();
     assert_eq!(error.position, 3, "{error}");
 }
+
+#[test]
+fn a_record_that_unwinds_twice_is_corrupt() {
+    let mut play = Play::of(joined);
+    play.succeeds("a", 1);
+    play.rejects("b");
+    let mut record = play.record.clone();
+    record.extend(record.iter().find(|entry| matches!(entry.fact, Fact::Unwinding { .. })).cloned());
+    Instance::replay(Arc::clone(play.saga.definition()), &record).unwrap_err();
+}

@@ -71,6 +71,10 @@ fn what_is_being_resolved_is_not_retried() {
     play.resolves("a", Resolution::Undone).unwrap();
     not_allowed(play.retries(None));
     not_allowed(play.retries(Some("a")));
+    let mut play = paying();
+    play.fails("pay");
+    play.resolves("pay", done(1)).unwrap();
+    not_allowed(play.retries(Some("pay")));
 }
 
 #[test]
@@ -138,6 +142,15 @@ fn abandoning_ends_the_saga_as_it_stands() {
     assert_eq!(play.undone("a"), [], "what comes after the end");
     not_allowed(play.operates(Verb::Abandon));
     assert_eq!(play.wake_in(), None);
+}
+
+#[test]
+fn nothing_is_sealed_any_more_once_the_saga_is_abandoned() {
+    let mut play = stuck();
+    play.resolves("a", Resolution::Undone).unwrap();
+    play.operates(Verb::Abandon).unwrap();
+    play.owes(NOTHING);
+    assert_eq!(play.fenced("a", FenceAnswer::Unknown), []);
 }
 
 #[test]

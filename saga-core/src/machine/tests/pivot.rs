@@ -122,6 +122,16 @@ fn a_pivot_found_without_effect_lets_unwinding_go_on() {
 }
 
 #[test]
+fn what_does_not_lead_to_the_pivot_waits_for_its_fence_too() {
+    let mut play = paying();
+    play.wakes_after(30);
+    play.wakes_after(10);
+    play.owes(["fence pay"]);
+    play.fenced("pay", FenceAnswer::NoEffect);
+    play.owes(["undo a", "fence mail"]);
+}
+
+#[test]
 fn a_pivot_found_done_sends_the_saga_forward() {
     let mut play = in_doubt();
     play.fenced("pay", found_done(4));

@@ -104,7 +104,7 @@ fn a_success_of_the_execution_late_in_a_stuck_undo_is_told_to_the_next_round() {
     });
     play.wakes_after(1);
     play.undo_fails("a");
-    play.succeeds("a", 8);
+    assert_eq!(play.succeeds("a", 8).len(), 1, "it is not parked anew");
     play.is(Status::Parked);
     play.retries(None).unwrap();
     assert_eq!(play.saga.known(play.index("a")), crate::wire::Known::Succeeded(Some(Payload::from("8"))));
