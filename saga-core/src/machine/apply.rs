@@ -127,6 +127,7 @@ impl State {
         it.forward = Forward::Running;
         it.round = round;
         it.dispatched_at = at;
+        it.first_dispatched_at.get_or_insert(at);
         it.input = input.clone();
         self.running += 1;
         Ok(())
@@ -314,6 +315,7 @@ impl Step {
             forward: Forward::Waiting,
             round: 1,
             dispatched_at: Timestamp::from_millis(0),
+            first_dispatched_at: None,
             input: Payload::empty(),
             waits_for,
             undo: Undo::None,

@@ -111,10 +111,11 @@ impl Instance {
         }
     }
 
-    /// What a step was given, and when it was first sent in its current round.
+    /// What a step was given, and when it was first dispatched, in whatever round: that none of its rounds ran is proven only to a
+    /// participant that has forgotten nothing since then.
     pub fn step_input(&self, step: StepIndex) -> (&Payload, Timestamp) {
         let it = &self.state.steps[step.at()];
-        (&it.input, it.dispatched_at)
+        (&it.input, it.first_dispatched_at.unwrap_or(it.dispatched_at))
     }
 
     /// What an undo or a fence is told of its step.

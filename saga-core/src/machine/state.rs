@@ -56,7 +56,10 @@ pub(super) struct Step {
     pub(super) forward: Forward,
     /// The current round; commands and replies of older ones no longer count.
     pub(super) round: u32,
+    /// When it was dispatched in its latest round.
     pub(super) dispatched_at: Timestamp,
+    /// When it was dispatched in its first round.
+    pub(super) first_dispatched_at: Option<Timestamp>,
     pub(super) input: Payload,
     /// How many of the steps it waits for are not done.
     pub(super) waits_for: usize,

@@ -67,6 +67,20 @@ fn a_failed_pivot_parks_going_forward() {
 }
 
 #[test]
+fn a_later_round_has_its_own_deadline_and_tells_when_the_first_began() {
+    let mut play = paying();
+    let first = play.now;
+    play.succeeds("mail", 1);
+    play.fails("pay");
+    play.wakes_after(100);
+    play.retries(None).unwrap();
+    assert_eq!(play.saga.step_input(play.index("pay")).1, first);
+    assert_eq!(play.wakes_after(29), []);
+    play.wakes_after(1);
+    play.owes(["fence pay in round 2"]);
+}
+
+#[test]
 fn a_failure_beside_the_dispatched_pivot_does_not_turn_back() {
     let mut play = paying();
     play.fails("mail");
