@@ -8,6 +8,7 @@ pub mod machine;
 pub mod memory;
 pub mod participant;
 pub mod ports;
+mod publish;
 pub mod record;
 pub mod service;
 pub mod wire;

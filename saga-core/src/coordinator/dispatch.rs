@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::engine::{Engine, Happening};
 use super::input::{Input, Settling};
@@ -10,13 +9,10 @@ use super::intake::is_final;
 use crate::definition::Definition;
 use crate::error::Error;
 use crate::machine::{Effect, Event, Instance};
-use crate::ports::{Clock, EventBus, Published, Settlement, Subscription};
+use crate::ports::{Published, Settlement, Subscription};
+use crate::publish::publish_surely;
 use crate::record::{Action, Announcement, MessageId, Report, RunId, SagaKey, StepIndex};
 use crate::wire::{Command, Known, Message, attributes};
-
-/// How often a message of which nobody knows whether it was published is tried again at once; after that, the resend does it.
-const PUBLISH_ATTEMPTS_MAX: u32 = 3;
-const PUBLISH_DELAY: Duration = Duration::from_millis(50);
 
 /// Messages to be published, and the inputs to be settled after that.
 #[derive(Default)]
@@ -77,7 +73,7 @@ impl Engine {
         let clock = Arc::clone(&self.shared.clock);
         let groups = self.by_subscription(settlings);
         self.push_awaited(async move {
-            let published = publish(&*bus, &*clock, messages).await;
+            let published = publish_surely(&*bus, &*clock, messages).await;
             for (subscription, settlements) in groups {
                 let _stale_ones_come_again = subscription.settle(settlements).await;
             }
@@ -202,27 +198,4 @@ fn announce(instance: &Instance, key: &SagaKey, announcement: Announcement) -> R
     message.id = id;
     message.headers = headers.into_iter().collect();
     Ok(message)
-}
-
-/// Publishes, and tries what is in doubt again a few times, with the same ids.
-async fn publish(bus: &dyn EventBus, clock: &dyn Clock, messages: Vec<Message>) -> Vec<Published> {
-    let mut again = messages.clone();
-    let mut places: Vec<usize> = (0..again.len()).collect();
-    let mut published = bus.publish(messages).await;
-    for attempt in 1..PUBLISH_ATTEMPTS_MAX {
-        let is_in_doubt = |place: &usize| matches!(published[*place], Published::Unknown(_));
-        if !places.iter().any(is_in_doubt) {
-            break;
-        }
-        let doubtful = places.iter().map(is_in_doubt).collect::<Vec<_>>();
-        let mut keep = doubtful.iter().copied();
-        again.retain(|_| keep.next().unwrap_or(false));
-        let mut keep = doubtful.iter().copied();
-        places.retain(|_| keep.next().unwrap_or(false));
-        clock.sleep(PUBLISH_DELAY * attempt).await;
-        for (place, result) in places.iter().zip(bus.publish(again.clone()).await) {
-            published[*place] = result;
-        }
-    }
-    published
 }

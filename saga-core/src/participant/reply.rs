@@ -10,12 +10,10 @@ use super::verdict::judge;
 use super::worker::{Happening, Worker};
 use crate::error::Error;
 use crate::ports::{Completed, Completion, Published, Settlement};
+use crate::publish::publish_surely;
 use crate::record::{FenceAnswer, Report};
 use crate::wire::{Message, Reply};
 
-/// How often a reply of which nobody knows whether it was published is sent again at once; after that, its command comes again.
-const PUBLISH_ATTEMPTS_MAX: u32 = 3;
-const PUBLISH_DELAY: Duration = Duration::from_millis(50);
 /// How many batches of replies may be under way at once.
 const SENDS_MAX: usize = 4;
 
@@ -136,7 +134,9 @@ async fn publish(
 ) {
     let messages = replies.iter().map(|reply| message(served, &reply.job, reply.report.clone())).collect();
     let mut refused = Vec::new();
-    for (reply, published) in replies.into_iter().zip(publish_surely(shared, messages).await) {
+    for (reply, published) in
+        replies.into_iter().zip(publish_surely(&*shared.bus, &*shared.clock, messages).await)
+    {
         let Outgoing { job, report, after } = reply;
         match published {
             Published::Acked => settlements.push(after.settle(*job)),
@@ -168,7 +168,7 @@ async fn publish_refusals(
         };
         message(served, job, report)
     });
-    let published = publish_surely(shared, messages.collect()).await;
+    let published = publish_surely(&*shared.bus, &*shared.clock, messages.collect()).await;
     for ((job, _, refusal), published) in refused.into_iter().zip(published) {
         settlements.push(match published {
             Published::Acked => job.delivery.dead_letter(format!("its reply cannot be sent: {refusal}")),
@@ -204,23 +204,4 @@ fn message(served: &Served, job: &Job, report: Report) -> Message {
 
 const fn carries_output(report: &Report) -> bool {
     matches!(report, Report::Succeeded { .. } | Report::Fenced { answer: FenceAnswer::Done { .. } })
-}
-
-/// Publishes, and tries what is in doubt again a few times, with the same ids.
-async fn publish_surely(shared: &Shared, messages: Vec<Message>) -> Vec<Published> {
-    let mut published = shared.bus.publish(messages.clone()).await;
-    for attempt in 1..PUBLISH_ATTEMPTS_MAX {
-        let in_doubt = (0..published.len())
-            .filter(|&i| matches!(published[i], Published::Unknown(_)))
-            .collect::<Vec<_>>();
-        if in_doubt.is_empty() {
-            break;
-        }
-        shared.clock.sleep(PUBLISH_DELAY * attempt).await;
-        let again = in_doubt.iter().map(|&i| messages[i].clone()).collect();
-        for (i, result) in in_doubt.into_iter().zip(shared.bus.publish(again).await) {
-            published[i] = result;
-        }
-    }
-    published
 }
