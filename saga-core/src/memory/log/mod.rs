@@ -8,6 +8,9 @@ mod state;
 mod tombs;
 mod wakes;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
