@@ -9,6 +9,7 @@ pub mod memory;
 pub mod participant;
 pub mod ports;
 mod publish;
+mod random;
 pub mod record;
 pub mod service;
 pub mod wire;

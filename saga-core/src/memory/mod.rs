@@ -8,7 +8,6 @@ mod clock;
 mod hash;
 mod inbox;
 mod log;
-pub(crate) mod random;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

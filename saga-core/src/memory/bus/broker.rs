@@ -18,7 +18,6 @@ use crate::wire::Message;
 pub(super) type Topics = HashMap<Topic, Arc<TopicCell>, FastHash>;
 
 /// What all connections share.
-#[derive(Debug)]
 pub(super) struct Broker {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Limits,

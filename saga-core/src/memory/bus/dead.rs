@@ -21,7 +21,7 @@ pub struct DeadLetter {
 }
 
 /// The dead letters of all topics, the oldest first.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct DeadLetters(VecDeque<DeadLetter>);
 
 impl DeadLetters {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::memory::random::SplitMix64;
+use crate::random::SplitMix64;
 use crate::record::Topic;
 use crate::wire::Message;
 
@@ -104,7 +104,6 @@ impl Fate {
 }
 
 /// Decides what goes wrong.
-#[derive(Debug)]
 pub(super) struct FaultSource {
     faults: Faults,
     drop: SplitMix64,

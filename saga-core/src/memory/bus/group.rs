@@ -13,7 +13,6 @@ use crate::wire::Message;
 const IDLE_CAPACITY_MAX: usize = 65_536;
 
 /// What a group has not settled yet.
-#[derive(Debug)]
 pub(super) struct GroupState {
     /// `None` for the one group of a commands topic before it is declared.
     pub(super) name: Option<Arc<str>>,
@@ -32,7 +31,7 @@ pub(super) struct GroupState {
 }
 
 /// A message on its way to a group.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Queued {
     pub(super) message: Message,
     /// How often it was delivered.
@@ -40,7 +39,6 @@ pub(super) struct Queued {
     pub(super) published_at: Timestamp,
 }
 
-#[derive(Debug)]
 struct Delayed {
     due: Timestamp,
     /// Those due together keep their order.
@@ -48,7 +46,6 @@ struct Delayed {
     queued: Queued,
 }
 
-#[derive(Debug)]
 struct MemberState {
     id: u32,
     in_flight: usize,

@@ -1,21 +1,18 @@
 use super::group::Queued;
 
 /// The deliveries of a group that are not settled yet, found by their token in one step.
-#[derive(Debug)]
 pub(super) struct InFlight {
     slots: Vec<Slot>,
     free: Vec<u32>,
     serial: u32,
 }
 
-#[derive(Debug)]
 struct Slot {
     serial: u32,
     held: Option<Held>,
 }
 
 /// A delivered message, kept until it is settled.
-#[derive(Debug)]
 pub(super) struct Held {
     pub(super) queued: Queued,
     pub(super) member: u32,

@@ -5,13 +5,13 @@ use super::group::Queued;
 use crate::memory::hash::FastHash;
 
 /// Order per key: of each key at most one message is out (ready, delivered, or waiting for its retry); the others wait here behind it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Lanes {
     lanes: HashMap<Arc<str>, Lane, FastHash>,
     waiting: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Lane {
     /// More than one only for those delivered before the order was asked for.
     out: usize,

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -13,13 +14,11 @@ use crate::ports::{Delivery, Lag, ReceiptHome, Settled, Settlement, Subscription
 use crate::record::Timestamp;
 
 /// A member of a group. Dropping it leaves the group.
-#[derive(Debug)]
 pub(super) struct MemorySubscription {
     member: Arc<Member>,
 }
 
 /// What the subscription, its receipts and its connection know of it.
-#[derive(Debug)]
 pub(super) struct Member {
     broker: Arc<Broker>,
     topic: Arc<TopicCell>,
@@ -140,6 +139,15 @@ impl Subscription for MemorySubscription {
         let Member { topic, group, id, .. } = &*self.member;
         lock(&topic.state).groups[*group].close(*id);
         topic.wake.notify_waiters();
+    }
+}
+
+/// Without what the topic holds: messages carry personal data.
+impl fmt::Debug for MemorySubscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Member { topic, group_name, .. } = &*self.member;
+        let mut shown = f.debug_struct("MemorySubscription");
+        shown.field("topic", &topic.name).field("group", group_name).finish_non_exhaustive()
     }
 }
 

@@ -12,7 +12,6 @@ use crate::record::{Timestamp, Topic};
 use crate::wire::Message;
 
 /// A topic: its groups and what it retains, behind one lock that is taken once for a batch and never held across an await.
-#[derive(Debug)]
 pub(super) struct TopicCell {
     pub(super) name: Topic,
     pub(super) kind: TopicKind,
@@ -21,7 +20,6 @@ pub(super) struct TopicCell {
     pub(super) wake: Notify,
 }
 
-#[derive(Debug)]
 pub(super) struct TopicState {
     pub(super) groups: Vec<GroupState>,
     /// The newest messages of an events topic, for groups that come late.

@@ -1,6 +1,6 @@
 use crate::error::{Error, ErrorKind};
-use crate::memory::random::SplitMix64;
 use crate::ports::AppendError;
+use crate::random::SplitMix64;
 
 /// What goes wrong with a [`MemoryLog`](super::MemoryLog), by a seed: the same seed and the same sequence of calls make the same faults.
 ///
@@ -44,7 +44,6 @@ pub(super) enum LogFate {
 }
 
 /// Decides what goes wrong.
-#[derive(Debug)]
 pub(super) struct LogFaultSource {
     faults: LogFaults,
     unknown: SplitMix64,

@@ -8,7 +8,7 @@ use crate::ports::Lease;
 use crate::record::Timestamp;
 
 /// The coordinators and their leases. Only an owner's newest epoch can be alive.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Owners {
     numbers: HashMap<Arc<str>, u32, FastHash>,
     all: Vec<OwnerState>,
@@ -23,7 +23,6 @@ pub(super) struct Owner {
     epoch: u64,
 }
 
-#[derive(Debug)]
 struct OwnerState {
     name: Arc<str>,
     /// 0 before the first lease.

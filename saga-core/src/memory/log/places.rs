@@ -5,7 +5,7 @@ use crate::memory::hash::FastHash;
 use crate::record::SagaKey;
 
 /// Where each saga is, by the hash of its key. The keys themselves are only where they point: a tombstone must be small.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Places {
     hasher: FastHash,
     by_hash: HashMap<u64, Place, AsIs>,

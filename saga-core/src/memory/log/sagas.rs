@@ -4,14 +4,13 @@ use crate::ports::Version;
 use crate::record::{Entry, RunId, SagaKey, Status, Timestamp};
 
 /// The sagas whose entries are kept, each in a slot.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Sagas {
     slots: Vec<Option<Stored>>,
     free: Vec<u32>,
 }
 
 /// A saga as it is kept.
-#[derive(Debug)]
 pub(super) struct Stored {
     pub(super) key: SagaKey,
     pub(super) run: RunId,

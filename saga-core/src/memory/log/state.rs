@@ -17,7 +17,7 @@ use crate::record::{DefinitionRef, SagaKey, Timestamp};
 const PRUNED_MAX: usize = 1_024;
 
 /// All that the log holds.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct State {
     pub(super) owners: Owners,
     pub(super) definitions: Numbered<DefinitionRef>,
@@ -29,7 +29,6 @@ pub(super) struct State {
 }
 
 /// Values that come again and again, kept once and called by a number.
-#[derive(Debug)]
 pub(super) struct Numbered<T> {
     numbers: HashMap<T, u32, FastHash>,
     all: Vec<T>,

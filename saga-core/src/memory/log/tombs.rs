@@ -7,7 +7,7 @@ use crate::record::{Cause, Ending, RunId, SagaId, Timestamp};
 const BLOCK: usize = 1_024;
 
 /// The tombstones, in the order they were set up, each found by its number.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Tombs {
     blocks: VecDeque<VecDeque<Tomb>>,
     /// The number of the oldest.
@@ -16,7 +16,6 @@ pub(super) struct Tombs {
 }
 
 /// A [`Tombstone`] and its key, in 80 bytes.
-#[derive(Debug)]
 pub(super) struct Tomb {
     pub(super) id: SagaId,
     cause: Option<Box<Cause>>,

@@ -13,7 +13,7 @@ const SWEEP_LINES_MIN: usize = 1_024;
 ///
 /// A saga that is to be woken later than it says here stays where it is until its line comes up: most are put off before they are due.
 /// A saga that is to be woken sooner, or by another, gets a new line, and the old one is stale.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Wakes {
     queues: BTreeMap<Queue, BinaryHeap<Reverse<Line>>>,
     lines: usize,

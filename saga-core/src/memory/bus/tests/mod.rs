@@ -3,6 +3,7 @@ mod faults;
 mod limits;
 mod order;
 mod settling;
+mod together;
 mod topics;
 
 use std::sync::Arc;

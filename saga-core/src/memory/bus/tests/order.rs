@@ -84,7 +84,7 @@ async fn the_first_deliveries_of_each_key_are_in_order_whatever_happens() {
     let batch = (0..800_usize).map(|n| message("t", &n.to_string()).keyed((n % 16).to_string())).collect();
     publish(&bus, batch).await;
     let mut seen: Vec<Vec<usize>> = vec![Vec::new(); 16];
-    let mut random = crate::memory::random::SplitMix64::new(1);
+    let mut random = crate::random::SplitMix64::new(1);
     for turn in 0_usize.. {
         let member = [&first, &second][turn % 2];
         let Ok(batch) = tokio::time::timeout(Duration::from_secs(60), member.next(7)).await else { break };

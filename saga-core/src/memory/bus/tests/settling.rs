@@ -86,6 +86,20 @@ async fn a_retry_is_neither_early_nor_late_and_holds_up_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_is_not_early_between_two_milliseconds() {
+    let (bus, subscription) = with_subscription(MemoryBus::new()).await;
+    publish(&bus, messages("t", 1)).await;
+    tokio::time::advance(Duration::from_micros(900)).await;
+    let mut taken = ready(&subscription, 1).await;
+    settle(&subscription, [taken.remove(0).retry(Duration::from_millis(10))]).await;
+    // Ten whole milliseconds on the clock by now, but only 9.2 since.
+    tokio::time::advance(Duration::from_micros(9_200)).await;
+    assert!(ready(&subscription, 1).await.is_empty());
+    tokio::time::advance(Duration::from_millis(2)).await;
+    assert_eq!(ready(&subscription, 1).await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sooner_retry_wakes_a_consumer_that_waits_for_a_later_one() {
     let (bus, subscription) = with_subscription(MemoryBus::new()).await;
     publish(&bus, messages("t", 2)).await;

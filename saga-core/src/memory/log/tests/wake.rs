@@ -141,7 +141,7 @@ async fn the_queue_agrees_with_a_plain_list() {
     let log = MemoryLog::new();
     let start = now(&log).await;
     let epoch = log.lease("a", None, 100_000 * SECOND).await.unwrap().epoch;
-    let mut random = crate::memory::random::SplitMix64::new(4);
+    let mut random = crate::random::SplitMix64::new(4);
     let mut plain: Vec<(Version, Option<Timestamp>)> = vec![(0, None); 300];
     for turn in 0..100 {
         let mut batch = Vec::new();
