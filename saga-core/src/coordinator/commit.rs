@@ -8,7 +8,7 @@ use super::input::Input;
 use super::outcome::Outcome;
 use crate::error::Error;
 use crate::ports::{AppendError, Version};
-use crate::record::{SagaKey, Status};
+use crate::record::{Fact, RunId, SagaKey, Status};
 
 /// What became of a group commit.
 pub(super) struct Appended {
@@ -43,10 +43,8 @@ impl Engine {
                 Ok(_) => self.durable(key, &mut batch),
                 Err(AppendError::Conflict) => {
                     tracing::debug!(saga = %key.saga, id = %key.id, "someone else was first; deciding anew");
-                    let slot = self.slots.get_mut(&key).expect("a slot being appended stays");
-                    slot.forget();
-                    slot.is_busy = false;
-                    self.enqueue(&key);
+                    self.forget(&key);
+                    self.let_go(&key);
                 }
                 Err(AppendError::Unknown(error) | AppendError::Failed(error)) => {
                     self.not_durable(&key, &error);
@@ -60,13 +58,30 @@ impl Engine {
 
     fn not_durable(&mut self, key: &SagaKey, error: &Error) {
         tracing::warn!(saga = %key.saga, id = %key.id, %error, "cannot append; reading and deciding anew");
-        self.slots.get_mut(key).expect("a slot being appended stays").forget();
+        self.forget(key);
+    }
+
+    /// What was thought of a saga is void. It no longer counts as admitted here: it may be another coordinator's by now.
+    fn forget(&mut self, key: &SagaKey) {
+        let slot = self.slots.get_mut(key).expect("a slot being appended stays");
+        slot.forget();
+        self.admitted -= usize::from(std::mem::take(&mut slot.is_admitted));
+    }
+
+    /// An append is over: on with the next inputs, or, of a saga that is not in memory, with nothing.
+    fn let_go(&mut self, key: &SagaKey) {
+        let slot = self.slots.get_mut(key).expect("a slot being appended stays");
+        slot.is_busy = false;
+        if slot.instance.is_none() && slot.is_idle() {
+            self.remove(key);
+        } else {
+            self.enqueue(key);
+        }
     }
 
     /// The saga's entries are durable: now they may have consequences.
     fn durable(&mut self, key: SagaKey, batch: &mut Batch) {
         let slot = self.slots.get_mut(&key).expect("a slot being appended stays");
-        slot.is_busy = false;
         let inputs = std::mem::take(&mut slot.pending.inputs);
         let effects = std::mem::take(&mut slot.pending.effects);
         for (mut input, decided) in inputs {
@@ -77,12 +92,7 @@ impl Engine {
         }
         let Some(instance) = &slot.instance else {
             // It was held for someone who knows its definition.
-            if slot.inputs.is_empty() {
-                self.remove(&key);
-            } else {
-                self.enqueue(&key);
-            }
-            return;
+            return self.let_go(&key);
         };
         slot.is_unpublished = false;
         let is_first = slot.pending.is_first;
@@ -97,6 +107,10 @@ impl Engine {
             // A parked saga waits for people: it must not keep others from starting.
             self.admitted -= usize::from(std::mem::take(&mut slot.is_admitted));
         }
+        let run = instance.run();
+        for fact in std::mem::take(&mut slot.pending.alerts) {
+            alert(&key, run, &fact);
+        }
         let is_settled = instance.settled().is_some();
         for effect in effects {
             self.owe(&key, effect, is_first, batch);
@@ -104,7 +118,20 @@ impl Engine {
         if is_settled && self.slots[&key].inputs.is_empty() {
             self.remove(&key);
         } else {
-            self.enqueue(&key);
+            self.let_go(&key);
         }
+    }
+}
+
+/// Says what needs somebody's attention.
+fn alert(key: &SagaKey, run: RunId, fact: &Fact) {
+    match fact {
+        Fact::Parked { reason } => {
+            tracing::warn!(saga = %key.saga, id = %key.id, %run, %reason, "parked: an operator is needed");
+        }
+        Fact::Overdue => {
+            tracing::warn!(saga = %key.saga, id = %key.id, %run, "past its deadline, and past the point of no return");
+        }
+        _ => {}
     }
 }

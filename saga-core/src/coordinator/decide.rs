@@ -10,7 +10,7 @@ use super::slot::Slot;
 use crate::error::{Error, ErrorKind};
 use crate::machine::{Event, Impossible, Instance};
 use crate::ports::Append;
-use crate::record::{Entry, Operation, SagaKey, Status, Timestamp, Verb};
+use crate::record::{Entry, Fact, Operation, SagaKey, Status, Timestamp, Verb};
 
 impl Engine {
     pub(super) fn decide_queued(&mut self) {
@@ -60,6 +60,9 @@ impl Engine {
         } else {
             slot.pending.effects.extend(instance.newly_owed(&entries));
         }
+        let alerts = entries.iter().map(|entry| &entry.fact);
+        let alerts = alerts.filter(|fact| matches!(fact, Fact::Parked { .. } | Fact::Overdue));
+        slot.pending.alerts.extend(alerts.cloned());
         let not_before = now.after(options.wake_interval).max(if has_overdue_deadline(instance, now) {
             slot.deadlines_from
         } else {

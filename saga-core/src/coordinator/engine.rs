@@ -199,7 +199,10 @@ impl Engine {
                 () = &mut shutdown => break,
                 happening = self.work.next() => happening,
             };
-            self.turn(happening)?;
+            if let Err(error) = self.turn(happening) {
+                self.drain().await?;
+                return Err(error);
+            }
         }
         self.drain().await
     }
@@ -285,11 +288,14 @@ impl Engine {
     /// Lets starts in while there is room, and reads on when none waits. Replies, undos and wakes never wait for this: they are what makes
     /// room.
     fn admit(&mut self) {
+        if self.is_draining {
+            return;
+        }
         let room = self.shared.options.sagas_in_flight_max.saturating_sub(self.admitted);
         for (key, input) in self.admission.drain(..room.min(self.admission.len())).collect::<Vec<_>>() {
             self.input(key, input);
         }
-        if !self.admission.is_empty() || self.is_draining {
+        if !self.admission.is_empty() {
             return;
         }
         for reader in std::mem::take(&mut self.held_back) {

@@ -5,6 +5,11 @@
 //! One task owns every saga in memory; appends, publishes, loads and callbacks run beside it, so that one batch is appended while
 //! another is being published. A saga whose append is under way waits; the others do not.
 //!
+//! # Tracing
+//! Every event carries the fields `saga` (the definition's name) and `id` (the user's id), and where they apply `run`, `step`, `action` and
+//! `attempt`. `WARN` and `ERROR` mean that somebody should look: a parked saga, a stalled step, a refused callback, a corrupt record, a log or
+//! bus that is away. A saga's `traceparent` comes with its trigger message or with [`Sagas::traced`], and travels on every message of the saga.
+//!
 //! Correctness does not depend on being alone: every append compares and sets, and what a stale coordinator decides is thrown away.
 
 mod callback;

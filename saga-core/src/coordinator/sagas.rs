@@ -22,6 +22,7 @@ use crate::record::{InvalidName, Resolution, RunId, SagaId, SagaKey, Status};
 pub struct Sagas<In> {
     shared: Arc<Shared>,
     saga: Saga<In>,
+    traceparent: Option<Arc<str>>,
 }
 
 /// A saga was started, or had been before.
@@ -100,10 +101,13 @@ impl<In: Serialize + DeserializeOwned + Send + Sync + 'static> Sagas<In> {
     pub async fn run(&self, id: impl AsRef<str>, input: &In) -> Result<Outcome, StartError> {
         let (waiter, outcome) = oneshot::channel();
         self.send_start(id.as_ref(), input, Some(waiter)).await?;
-        match outcome.await {
-            Ok(outcome) => Ok(outcome),
-            // Its coordinator has let go of it: ask the log.
-            Err(_) => self.outcome(id).await.map_err(StartError::Failed),
+        tokio::select! {
+            biased;
+            Ok(outcome) = outcome => Ok(outcome),
+            // Another coordinator may have gone on with it: then the log says how it came out.
+            () = self.shared.clock.sleep(self.shared.options.outcome_poll_interval) => {
+                self.outcome(id).await.map_err(StartError::Failed)
+            }
         }
     }
 
@@ -119,7 +123,7 @@ impl<In: Serialize + DeserializeOwned + Send + Sync + 'static> Sagas<In> {
             definition: Arc::clone(self.saga.definition()),
             run: RunId::random(),
             input: self.saga.encode_input(input).map_err(StartError::InvalidInput)?,
-            traceparent: None,
+            traceparent: self.traceparent.clone(),
             from: From::Call(answer),
             waiter,
         };
@@ -134,7 +138,13 @@ impl<In> Sagas<In> {
             let message = format!("{} is not registered with this coordinator", saga.id());
             return Err(Error::new(ErrorKind::NotFound, message));
         }
-        Ok(Self { shared, saga: saga.clone() })
+        Ok(Self { shared, saga: saga.clone(), traceparent: None })
+    }
+
+    /// A handle whose starts carry this W3C trace context: it reaches every command, handler, reply and callback of the saga.
+    #[must_use]
+    pub fn traced(&self, traceparent: impl Into<Arc<str>>) -> Self {
+        Self { traceparent: Some(traceparent.into()), ..self.clone() }
     }
 
     /// Waits until the saga has ended or is parked: is told when its coordinator is this one, and looks into the log now and then
@@ -295,7 +305,11 @@ async fn send(to: &mpsc::Sender<Addressed>, request: Addressed) -> Result<(), Er
 
 impl<In> Clone for Sagas<In> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), saga: self.saga.clone() }
+        Self {
+            shared: Arc::clone(&self.shared),
+            saga: self.saga.clone(),
+            traceparent: self.traceparent.clone(),
+        }
     }
 }
 

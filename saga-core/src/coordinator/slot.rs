@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use super::input::{Decided, Input};
 use super::outcome::Outcome;
 use crate::machine::{Effect, Instance};
-use crate::record::Timestamp;
+use crate::record::{Fact, Timestamp};
 
 /// A saga in a coordinator's memory.
 #[derive(Debug, Default)]
@@ -40,6 +40,8 @@ pub(super) struct Pending {
     pub(super) effects: Vec<Effect>,
     /// The effects are owed by this append alone, so that nobody can have performed them before.
     pub(super) is_first: bool,
+    /// What somebody is to be told of.
+    pub(super) alerts: Vec<Fact>,
 }
 
 impl Slot {
@@ -62,6 +64,7 @@ impl Slot {
         self.is_unread = false;
         self.is_unpublished = true;
         self.pending.effects.clear();
+        self.pending.alerts.clear();
         for (input, _) in self.pending.inputs.drain(..).rev() {
             // The log says again what is due.
             if !matches!(input, Input::Wake { .. }) {

@@ -14,6 +14,9 @@ use crate::record::{Status, Timestamp};
 /// clock, and is not.
 const DRIFT_MAX: Duration = Duration::from_secs(1);
 
+/// How long a saga that counts as admitted may be silent before its version is verified, when starts wait for room.
+const VERIFY_AFTER: Duration = Duration::from_secs(1);
+
 /// A coordinator's lease, and its reckoning of the log's time: the log's clock when the lease was taken, plus what has passed since.
 #[derive(Clone, Debug)]
 pub(super) struct Tenure {
@@ -112,7 +115,25 @@ impl Engine {
             Err(error) if error.kind() == ErrorKind::Conflict => {}
             Err(error) => tracing::warn!(%error, "cannot ask the saga log for what is due; trying on"),
         }
+        self.verify_admitted();
         self.is_poll_due = true;
+    }
+
+    /// While starts wait for room, looks whether the sagas that take it are still ours: another coordinator that was given a reply has gone on
+    /// with its saga, and nobody told us.
+    fn verify_admitted(&mut self) {
+        if self.admission.is_empty() {
+            return;
+        }
+        let now = self.now();
+        let silent = self.slots.iter().filter(|(_, slot)| {
+            slot.is_admitted && slot.is_idle() && now.since(slot.performed_at) >= VERIFY_AFTER
+        });
+        let keys: Vec<_> =
+            silent.map(|(key, _)| key.clone()).take(self.shared.options.wake_batch_max).collect();
+        // A wake that finds nothing to do is an append without entries, which fails where somebody else was first. No deadline fires by it.
+        let wake = || Input::Wake { taken_over: false, read_until: Timestamp::default() };
+        self.wakes.extend(keys.into_iter().map(|key| (key, wake())));
     }
 
     /// Hands the woken sagas their wake, after everything else that has come in; asks again once all are dealt with.
