@@ -1,4 +1,3 @@
-use std::pin::pin;
 use std::sync::Arc;
 
 use super::Connection;
@@ -20,9 +19,8 @@ pub(super) async fn publish(connection: &Connection, batch: Vec<Message>) -> Vec
         return outgoing.answers;
     }
     loop {
-        let mut room = pin!(broker.room.notified());
-        // From here on no word of room is missed, also between the look and the wait.
-        room.as_mut().enable();
+        // Made before the look: word of room between the look and the wait then counts.
+        let room = broker.room.notified();
         if connection.is_closed() {
             return outgoing.abandon();
         }

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -92,9 +91,8 @@ impl Subscription for MemorySubscription {
             return Ok(batch);
         }
         loop {
-            let mut woken = pin!(topic.wake.notified());
-            // From here on no wake-up is missed, also between the look and the wait.
-            woken.as_mut().enable();
+            // Made before the look: a wake-up between the look and the wait then counts.
+            let woken = topic.wake.notified();
             match self.take(max)? {
                 Ok(batch) => return Ok(batch),
                 Err(None) => woken.await,

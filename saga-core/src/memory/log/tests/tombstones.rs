@@ -44,3 +44,16 @@ async fn the_oldest_goes_first_when_there_are_too_many() {
     let found = log.load(&keys).await.into_iter().map(|record| record.unwrap().is_some());
     assert_eq!(found.collect::<Vec<_>>(), (0..3_000).map(|n| n >= 1_500).collect::<Vec<_>>());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_id_can_be_used_again_before_its_old_tombstone_is_taken_down() {
+    let log = MemoryLog::builder().idempotency_window(SECOND).build();
+    // More than are taken down at a time, so that the last one still stands.
+    let batch = (0..5_000).map(|n| settling(&n.to_string(), 0)).collect();
+    assert!(log.append(batch).await.iter().all(Result::is_ok));
+    tokio::time::advance(SECOND).await;
+    for version in 0..10 {
+        assert_eq!(append(&log, at("4999", version)).await.unwrap(), version + 1);
+    }
+    assert_eq!(stored(&log, "4999").await.version, 10);
+}
