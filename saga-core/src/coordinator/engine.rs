@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::callback::Called;
 use super::commit::Appended;
@@ -16,6 +16,7 @@ use super::input::{Addressed, Input, Settling};
 use super::intake::{Reader, readers};
 use super::load::Loaded;
 use super::options::CoordinatorOptions;
+use super::outcome::Outcome;
 use super::registry::Registry;
 use super::sagas::Sagas;
 use super::slot::Slot;
@@ -271,17 +272,25 @@ impl Engine {
         }
         for (key, input) in requests {
             match input {
-                // Who waits for a saga that is not here looks into the log now and then.
-                Input::Await(waiter) => {
-                    if let Some(slot) = self.slots.get_mut(&key) {
-                        slot.waiters.push(waiter);
-                    }
-                }
+                Input::Await(waiter) => self.await_outcome(&key, waiter),
                 input => self.input(key, input),
             }
         }
         if !self.is_draining {
             self.work.push(receive(receiver, false));
+        }
+    }
+
+    /// Who waits for a saga that is not here is told so by dropping the waiter, and looks into the log.
+    fn await_outcome(&mut self, key: &SagaKey, waiter: oneshot::Sender<Outcome>) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        // What is being appended may yet fail, and tells when it is durable.
+        let durable = slot.instance.as_ref().filter(|_| !slot.is_busy);
+        match durable.and_then(Outcome::of) {
+            Some(outcome) => {
+                let _gone = waiter.send(outcome);
+            }
+            None => slot.waiters.push(waiter),
         }
     }
 

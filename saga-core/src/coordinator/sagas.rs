@@ -157,21 +157,31 @@ impl<In> Sagas<In> {
         loop {
             let (waiter, told) = oneshot::channel();
             send(&self.shared.requests, (key.clone(), Input::Await(waiter))).await?;
-            let outcome = match self.record(&key).await? {
-                Record::Tombstone(tombstone) => {
-                    Some(Outcome::of_tombstone(&tombstone, Some(self.saga.definition())))
-                }
-                Record::Stored(stored) => Outcome::of(&self.replay(&key, &stored)?),
-            };
-            if let Some(outcome) = outcome {
+            if let Some(outcome) = self.recorded_outcome(&key).await? {
                 return Ok(outcome);
             }
-            let again = self.shared.clock.sleep(self.shared.options.outcome_poll_interval);
+            let mut again = self.shared.clock.sleep(self.shared.options.outcome_poll_interval);
             tokio::select! {
-                Ok(outcome) = told => return Ok(outcome),
-                () = again => {}
+                told = told => match told {
+                    Ok(outcome) => return Ok(outcome),
+                    // It is not here. It may have been, and have ended since the log was read.
+                    Err(_) => match self.recorded_outcome(&key).await? {
+                        Some(outcome) => return Ok(outcome),
+                        None => again.await,
+                    },
+                },
+                () = &mut again => {}
             }
         }
+    }
+
+    async fn recorded_outcome(&self, key: &SagaKey) -> Result<Option<Outcome>, Error> {
+        Ok(match self.record(key).await? {
+            Record::Tombstone(tombstone) => {
+                Some(Outcome::of_tombstone(&tombstone, Some(self.saga.definition())))
+            }
+            Record::Stored(stored) => Outcome::of(&self.replay(key, &stored)?),
+        })
     }
 
     /// The saga as it stands. `None` when it has ended so long ago that only its tombstone is left: [`outcome`](Self::outcome) has that.
