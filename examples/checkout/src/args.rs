@@ -1,0 +1,201 @@
+//! What the user asked for on the command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+use saga::FailurePolicy;
+
+use crate::callback::CompletionCall;
+use crate::trouble::{Picks, Plan, SubCase};
+
+pub(crate) const HELP: &str = "\
+The shopping-cart checkout: finishing a purchase runs four sub-cases in parallel. When all have succeeded, an HTTP
+endpoint receives a POST of `all task complete`; when one fails, what the others did is undone.
+
+Usage: cargo run --example checkout -- [OPTIONS]
+
+What goes wrong (SUBCASES: one or several of inventory, payment, history, confirmation, with commas;
+payment:10 means every 10th order only):
+  --fail SUBCASES      out of stock, card declined, history store down, mail server down
+  --silent SUBCASES    they do their work, but their answers are lost; after 1 s the checkout undoes it
+  --slow SUBCASE=TIME  takes longer, for example payment=300ms; with commas, or given again, for several
+  --policy POLICY      how long the others may still finish after a first failure:
+                       fail-fast, wait-all, or grace=TIME [default: grace=10s]
+
+What is ordered:
+  --orders FILE        orders as JSON lines, any number; - is the standard input. One line is for example
+                       {\"event\":\"order-placed\",\"order_id\":\"1\",\"customer_id\":\"c\",\"items\":[{\"product_id\":\"p001\",\"quantity\":2}]}
+                       Without it, one order is placed and everything that happens to it is shown.
+                       The same order again is one purchase. A bad line is reported and put with the dead letters.
+
+Who is told:
+  --callback URL       POST to this http:// URL instead of an endpoint of the example's own.
+                       The example waits until every call is answered.
+
+  --help               this text
+
+Exit code: 0 when every order ended as it should and the books of all sub-cases are right; 1 when not, or when a line
+was bad; 2 when the options are wrong.";
+
+/// The options of a run.
+#[derive(Debug)]
+pub(crate) struct Args {
+    pub(crate) plan: Plan,
+    pub(crate) policy: FailurePolicy,
+    pub(crate) source: Source,
+    /// Whom to call; `None` for an endpoint of the example's own.
+    pub(crate) callback: Option<CompletionCall>,
+}
+
+/// Where the orders come from.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Source {
+    Demonstration,
+    Stdin,
+    File(PathBuf),
+}
+
+impl Args {
+    /// Reads the command line, without the program's name; `None` when help is asked for.
+    pub(crate) fn parse<I>(args: I) -> Result<Option<Self>, lexopt::Error>
+    where
+        I: IntoIterator,
+        I::Item: Into<OsString>,
+    {
+        let mut parser = lexopt::Parser::from_args(args);
+        let mut parsed = Self {
+            plan: Plan::default(),
+            policy: FailurePolicy::default(),
+            source: Source::Demonstration,
+            callback: None,
+        };
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Long("fail") => parser.value()?.parse_with(|text| picks(text, &mut parsed.plan.fail))?,
+                Long("silent") => parser.value()?.parse_with(|text| picks(text, &mut parsed.plan.silent))?,
+                Long("slow") => parser.value()?.parse_with(|text| slow(text, &mut parsed.plan.slow))?,
+                Long("policy") => parsed.policy = parser.value()?.parse_with(policy)?,
+                Long("orders") => parsed.source = source(parser.value()?),
+                Long("callback") => parsed.callback = Some(parser.value()?.parse_with(CompletionCall::new)?),
+                Long("help") | Short('h') => return Ok(None),
+                other => return Err(other.unexpected()),
+            }
+        }
+        Ok(Some(parsed))
+    }
+}
+
+fn source(value: OsString) -> Source {
+    if value == "-" { Source::Stdin } else { Source::File(value.into()) }
+}
+
+/// `payment,history:10`
+fn picks(text: &str, picks: &mut Picks) -> Result<(), String> {
+    for pick in text.split(',') {
+        let (name, every) = pick.split_once(':').unwrap_or((pick, "1"));
+        let every = every.parse().ok().filter(|every| *every > 0);
+        let every = every.ok_or_else(|| format!("{pick:?}: after the colon stands a number from 1"))?;
+        picks[sub_case(name)? as usize] = Some(every);
+    }
+    Ok(())
+}
+
+/// `payment=300ms,history=1s`
+fn slow(text: &str, slow: &mut [Duration; 4]) -> Result<(), String> {
+    for pick in text.split(',') {
+        let Some((name, time)) = pick.split_once('=') else {
+            return Err(format!("{pick:?} does not say how slow; write for example payment=300ms"));
+        };
+        slow[sub_case(name)? as usize] = duration(time)?;
+    }
+    Ok(())
+}
+
+fn policy(text: &str) -> Result<FailurePolicy, String> {
+    match text {
+        "fail-fast" => Ok(FailurePolicy::FailFast),
+        "wait-all" => Ok(FailurePolicy::WaitAll),
+        _ => match text.strip_prefix("grace=") {
+            Some(time) => duration(time).map(FailurePolicy::Grace),
+            None => Err(format!("{text:?} is none of fail-fast, wait-all, grace=TIME")),
+        },
+    }
+}
+
+fn sub_case(name: &str) -> Result<SubCase, String> {
+    let found = SubCase::ALL.into_iter().find(|case| case.name() == name);
+    found.ok_or_else(|| format!("{name:?} is none of inventory, payment, history, confirmation"))
+}
+
+/// `300ms` or `2s`, up to an hour.
+fn duration(text: &str) -> Result<Duration, String> {
+    const MS_MAX: u64 = 3_600_000;
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let ms = match unit {
+        "ms" => number.parse().ok(),
+        "s" => number.parse().ok().and_then(|seconds: u64| seconds.checked_mul(1_000)),
+        _ => None,
+    };
+    let ms = ms.filter(|ms| *ms <= MS_MAX);
+    ms.map(Duration::from_millis)
+        .ok_or_else(|| format!("{text:?} is no time; write for example 300ms or 2s, at most 3600s"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, String> {
+        match Args::parse(line.split_whitespace()) {
+            Ok(Some(args)) => Ok(args),
+            Ok(None) => Err("help".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn every_option_is_understood() {
+        let args = parse(
+            "--fail payment,history:10 --silent=inventory --slow payment=300ms --slow history=2s --policy grace=2s --orders -",
+        )
+        .unwrap();
+        let slow = |ms| Duration::from_millis(ms);
+        let plan = Plan {
+            fail: [None, Some(1), Some(10), None],
+            silent: [Some(1), None, None, None],
+            slow: [slow(0), slow(300), slow(2_000), slow(0)],
+        };
+        assert_eq!(args.plan, plan);
+        assert_eq!(args.policy, FailurePolicy::Grace(Duration::from_secs(2)));
+        assert_eq!(args.source, Source::Stdin);
+
+        assert_eq!(parse("--policy fail-fast").unwrap().policy, FailurePolicy::FailFast);
+        assert_eq!(parse("--policy wait-all").unwrap().policy, FailurePolicy::WaitAll);
+        assert_eq!(parse("--orders a.jsonl").unwrap().source, Source::File("a.jsonl".into()));
+        assert!(parse("--callback http://127.0.0.1:9/done").unwrap().callback.is_some());
+        assert_eq!(parse("--fail payment --help").unwrap_err(), "help");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let wrong = [
+            ("--fial payment", "--fial"),
+            ("payment", "payment"),
+            ("--fail", "missing"),
+            ("--fail shipping", "inventory, payment, history, confirmation"),
+            ("--fail payment:0", "number from 1"),
+            ("--slow payment", "payment=300ms"),
+            ("--slow payment=3", "300ms"),
+            ("--slow payment=99999999999999999999s", "no time"),
+            ("--policy grace", "grace=TIME"),
+            ("--callback ftp://shop.example/", "ftp"),
+        ];
+        for (line, expected) in wrong {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(expected), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What goes wrong on purpose: refusals, lost answers, slowness.
+
+use std::collections::HashMap;
+use std::future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use saga::StepContext;
+
+use crate::show::{Screen, Tone};
+
+/// The four sub-cases, by the names that the options use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SubCase {
+    Inventory,
+    Payment,
+    History,
+    Confirmation,
+}
+
+impl SubCase {
+    pub(crate) const ALL: [Self; 4] = [Self::Inventory, Self::Payment, Self::History, Self::Confirmation];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Inventory => "inventory",
+            Self::Payment => "payment",
+            Self::History => "history",
+            Self::Confirmation => "confirmation",
+        }
+    }
+
+    /// How long its pretended work takes, so that the four can be watched running side by side.
+    const fn work(self) -> Duration {
+        Duration::from_millis(match self {
+            Self::Inventory => 40,
+            Self::Payment => 60,
+            Self::History => 30,
+            Self::Confirmation => 20,
+        })
+    }
+}
+
+/// Every how many orders something goes wrong, for each sub-case.
+pub(crate) type Picks = [Option<u64>; 4];
+
+/// What is to go wrong.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Plan {
+    /// Refuse, or be down.
+    pub(crate) fail: Picks,
+    /// Do the work, and never answer.
+    pub(crate) silent: Picks,
+    /// Take that much longer.
+    pub(crate) slow: [Duration; 4],
+}
+
+impl Plan {
+    /// Whether answers are to be lost anywhere.
+    pub(crate) fn has_silent(&self) -> bool {
+        self.silent.iter().any(Option::is_some)
+    }
+
+    /// How much longer the slowest sub-case takes.
+    pub(crate) fn slowest(&self) -> Duration {
+        self.slow.into_iter().max().unwrap_or_default()
+    }
+}
+
+/// The plan applied to the orders under way.
+pub(crate) struct Troubles {
+    plan: Plan,
+    /// Whether the pretended work takes time at all.
+    takes_time: bool,
+    /// The number of each order under way: that of its line.
+    numbers: Mutex<HashMap<String, u64>>,
+}
+
+impl Troubles {
+    pub(crate) fn new(plan: Plan, takes_time: bool) -> Self {
+        Self { plan, takes_time, numbers: Mutex::default() }
+    }
+
+    /// An order begins. Returns whether it was not under way already.
+    pub(crate) fn begin(&self, order_id: &str, number: u64) -> bool {
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !numbers.contains_key(order_id);
+        if is_new {
+            numbers.insert(order_id.to_owned(), number);
+        }
+        is_new
+    }
+
+    /// An order has ended. Returns whether something was to go wrong with it.
+    pub(crate) fn end(&self, order_id: &str) -> bool {
+        let picked =
+            SubCase::ALL.into_iter().any(|case| self.fails(case, order_id) || self.is_silent(case, order_id));
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner).remove(order_id);
+        picked
+    }
+
+    fn fails(&self, case: SubCase, order_id: &str) -> bool {
+        self.is_picked(self.plan.fail[case as usize], order_id)
+    }
+
+    fn is_silent(&self, case: SubCase, order_id: &str) -> bool {
+        self.is_picked(self.plan.silent[case as usize], order_id)
+    }
+
+    fn is_picked(&self, every: Option<u64>, order_id: &str) -> bool {
+        let Some(every) = every else { return false };
+        let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        // An order that somebody else placed on the topic has no number.
+        numbers.get(order_id).map_or(every == 1, |number| number.is_multiple_of(every))
+    }
+}
+
+/// The troubles of one sub-case.
+#[derive(Clone)]
+pub(crate) struct Trouble {
+    troubles: Arc<Troubles>,
+    case: SubCase,
+    screen: Screen,
+}
+
+impl Trouble {
+    pub(crate) const fn new(troubles: Arc<Troubles>, case: SubCase, screen: Screen) -> Self {
+        Self { troubles, case, screen }
+    }
+
+    /// An attempt begins, and takes the time that the work would take.
+    pub(crate) async fn begin(&self, ctx: &StepContext) {
+        match ctx.attempt {
+            1 => self.screen.event(ctx, Tone::Plain, "started"),
+            attempt => self.screen.event(ctx, Tone::Plain, format_args!("started, attempt {attempt}")),
+        }
+        let work = if self.troubles.takes_time { self.case.work() } else { Duration::ZERO };
+        let time = work + self.troubles.plan.slow[self.case as usize];
+        if !time.is_zero() {
+            tokio::time::sleep(time).await;
+        }
+    }
+
+    /// Whether this order is to fail here.
+    pub(crate) fn fails(&self, order_id: &str) -> bool {
+        self.troubles.fails(self.case, order_id)
+    }
+
+    /// Where answers are to be lost: the work is done, and nobody will ever hear of it.
+    pub(crate) async fn lose_answer(&self, ctx: &StepContext, order_id: &str) {
+        if self.troubles.is_silent(self.case, order_id) {
+            self.screen.event(ctx, Tone::Bad, "its answer is lost");
+            future::pending::<()>().await;
+        }
+    }
+}
