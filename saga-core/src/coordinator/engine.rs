@@ -18,6 +18,7 @@ use super::load::Loaded;
 use super::options::CoordinatorOptions;
 use super::outcome::Outcome;
 use super::registry::Registry;
+use super::run_ids::RunIds;
 use super::sagas::Sagas;
 use super::slot::Slot;
 use super::wake::{Polled, Tenure};
@@ -44,6 +45,7 @@ pub(super) struct Shared {
     pub(super) log: Arc<dyn SagaLog>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) registry: Registry,
+    pub(super) run_ids: RunIds,
     pub(super) options: CoordinatorOptions,
     pub(super) requests: mpsc::Sender<Addressed>,
     pub(super) starts: mpsc::Sender<Addressed>,
@@ -64,7 +66,9 @@ impl Coordinator {
         let (requests_to, requests) = mpsc::channel(REQUESTS_MAX);
         let (starts_to, starts) = mpsc::channel(REQUESTS_MAX);
         let registry = Registry::new(definitions)?;
-        let shared = Shared { bus, log, clock, registry, options, requests: requests_to, starts: starts_to };
+        let run_ids = RunIds::new(options.run_id_seed);
+        let shared =
+            Shared { bus, log, clock, registry, run_ids, options, requests: requests_to, starts: starts_to };
         Ok(Self { shared: Arc::new(shared), requests, starts })
     }
 

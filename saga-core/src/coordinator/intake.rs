@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::engine::{Engine, Happening, RETRY_DELAY, Shared};
 use super::input::{CancelInput, From, Input, Letter, ReplyInput, StartInput};
+use super::run_ids::RunIds;
 use crate::definition::Definition;
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Declaration, Delivery, Group, GroupStart, Subscription, SubscriptionSpec, TopicKind};
@@ -168,7 +169,7 @@ impl Engine {
         let letter = Letter { reader, delivery };
         match read {
             Ok((key, read)) => {
-                let input = read.from(letter);
+                let input = read.from(letter, &self.shared.run_ids);
                 if self.readers[reader].admits() {
                     self.admission.push_back((key, input));
                 } else {
@@ -227,14 +228,14 @@ enum Read {
 }
 
 impl Read {
-    fn from(self, letter: Letter) -> Input {
+    fn from(self, letter: Letter, run_ids: &RunIds) -> Input {
         match self {
             Self::Reply { run, step, action, report } => {
                 Input::Reply(ReplyInput { run, step, action, report, from: letter })
             }
             Self::Start { definition, input, traceparent } => Input::Start(StartInput {
                 definition,
-                run: RunId::random(),
+                run: run_ids.draw(),
                 input,
                 traceparent,
                 from: From::Letter(letter),

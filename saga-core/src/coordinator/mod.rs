@@ -23,6 +23,7 @@ mod load;
 mod options;
 mod outcome;
 mod registry;
+mod run_ids;
 mod sagas;
 mod slot;
 mod wake;

@@ -45,6 +45,9 @@ pub struct CoordinatorOptions {
     pub report_interval: Duration,
     /// How long a shutdown waits for what is under way. Default 10 s.
     pub drain_max: Duration,
+    /// Makes run ids from this number and not from the operating system's random ones, for tests and simulations that must repeat. Every
+    /// coordinator that ever writes to one log needs another number, after a restart too. Default: none.
+    pub run_id_seed: Option<u64>,
 }
 
 impl Default for CoordinatorOptions {
@@ -68,6 +71,7 @@ impl Default for CoordinatorOptions {
             outcome_poll_interval: Duration::from_secs(2),
             report_interval: Duration::from_secs(60),
             drain_max: Duration::from_secs(10),
+            run_id_seed: None,
         }
     }
 }

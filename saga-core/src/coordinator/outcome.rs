@@ -30,7 +30,7 @@ impl Outcome {
     }
 
     /// The outcome of a saga as it stands; `None` while it goes on by itself.
-    pub(super) fn of(instance: &Instance) -> Option<Self> {
+    pub(crate) fn of(instance: &Instance) -> Option<Self> {
         let status = instance.status();
         let reason = match status {
             Status::Running | Status::Unwinding => return None,

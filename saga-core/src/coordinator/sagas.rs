@@ -121,7 +121,7 @@ impl<In: Serialize + DeserializeOwned + Send + Sync + 'static> Sagas<In> {
         let (answer, answered) = oneshot::channel();
         let start = StartInput {
             definition: Arc::clone(self.saga.definition()),
-            run: RunId::random(),
+            run: self.shared.run_ids.draw(),
             input: self.saga.encode_input(input).map_err(StartError::InvalidInput)?,
             traceparent: self.traceparent.clone(),
             from: From::Call(answer),

@@ -77,7 +77,7 @@ impl<In: Serialize + DeserializeOwned + Send + Sync + 'static> SagaBuilder<In> {
         Output: DeserializeOwned,
         K: StepKind,
     {
-        self.push(contract, Vec::new(), Box::new(move |saga, _| encode(&input(typed(saga)))))
+        self.push(contract, Vec::new(), Arc::new(move |saga, _| encode(&input(typed(saga)))))
     }
 
     /// Adds a step that starts when all it waits for are done. `input` also takes what they returned, by value: one output, a tuple, or a
@@ -96,7 +96,7 @@ impl<In: Serialize + DeserializeOwned + Send + Sync + 'static> SagaBuilder<In> {
         Output: DeserializeOwned,
         K: StepKind,
     {
-        let closure: InputFn = Box::new(move |saga, outputs| encode(&input(typed(saga), A::read(outputs)?)));
+        let closure: InputFn = Arc::new(move |saga, outputs| encode(&input(typed(saga), A::read(outputs)?)));
         self.push(contract, after.handles(), closure)
     }
 

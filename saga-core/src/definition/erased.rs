@@ -30,6 +30,7 @@ impl Default for FailurePolicy {
 }
 
 /// A saga as the machine sees it: checked, its types erased. Made by [`SagaBuilder::build`](super::SagaBuilder::build).
+#[derive(Clone)]
 pub struct Definition {
     pub(crate) id: DefinitionRef,
     /// In order of declaration, which is a topological order: a step can only wait for steps declared before it.
@@ -49,6 +50,7 @@ pub struct Definition {
 }
 
 /// A step of a definition, its types erased.
+#[derive(Clone)]
 pub(crate) struct StepDef {
     pub(crate) name: Arc<str>,
     pub(crate) contract: &'static str,
@@ -69,7 +71,7 @@ pub(crate) struct StepDef {
 pub(crate) type Decoded = Box<dyn Any + Send + Sync>;
 pub(crate) type DecodeFn = fn(&Payload) -> Result<Decoded, String>;
 pub(crate) type InputFn =
-    Box<dyn Fn(&(dyn Any + Send + Sync), &[&Payload]) -> Result<Payload, String> + Send + Sync>;
+    Arc<dyn Fn(&(dyn Any + Send + Sync), &[&Payload]) -> Result<Payload, String> + Send + Sync>;
 
 /// A closure of the definition failed or panicked.
 #[derive(Debug)]

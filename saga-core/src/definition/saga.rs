@@ -80,7 +80,7 @@ impl<In: Serialize + DeserializeOwned + Send + Sync + 'static> Saga<In> {
 }
 
 impl<In> Saga<In> {
-    pub(super) fn new(definition: Definition) -> Self {
+    pub(crate) fn new(definition: Definition) -> Self {
         Self { definition: Arc::new(definition), input: PhantomData }
     }
 
