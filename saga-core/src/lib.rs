@@ -1,4 +1,5 @@
 //! The core of `saga-rs`. Users depend on the facade package `saga-rs` (library `saga`), which re-exports all of this.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod contract;
 pub mod coordinator;
@@ -12,6 +13,9 @@ mod publish;
 mod random;
 pub mod record;
 pub mod service;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 pub mod wire;
 
 pub use contract::{Compensatable, Contract, Kind, NoUndo, Pivot, Retriable, StepKind};
