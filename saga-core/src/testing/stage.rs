@@ -20,8 +20,10 @@ use crate::record::RunId;
 pub(super) struct Part {
     pub(super) topic: &'static str,
     role: Box<dyn Any + Send + Sync>,
-    serve: Box<dyn Fn(&mut Participant) -> Result<(), Error> + Send + Sync>,
+    serve: Box<Serve>,
 }
+
+type Serve = dyn Fn(&mut Participant) -> Result<(), Error> + Send + Sync;
 
 impl Part {
     pub(super) fn new<Input, Output, K, H>(
