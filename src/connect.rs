@@ -23,7 +23,6 @@ use saga_core::{Error, ErrorKind};
 /// # Errors
 /// [`Invalid`](ErrorKind::Invalid) when the URL has no scheme, or one that is not compiled in: the error names those that are.
 /// Passwords in the URL are never part of the error.
-#[expect(clippy::unused_async, reason = "the brokers' adapters connect here")]
 pub async fn connect(url: &str) -> Result<Arc<dyn EventBus>, Error> {
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err(refused("it has no scheme".to_owned()));
