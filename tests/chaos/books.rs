@@ -99,7 +99,7 @@ impl Callback for Books {
         let mut calls = self.calls.lock().unwrap();
         let calls = calls.entry(ended.key.id.to_string()).or_default();
         calls.push((ended.id.to_string(), ended.ending));
-        if calls.len() % 3 == 1 && ended.started_at.as_millis() % 2 == 0 {
+        if calls.len() == 1 {
             return Err(CallbackError::Retry("the receiver is away".to_owned()));
         }
         Ok(())
