@@ -70,6 +70,7 @@ impl Engine {
         });
         let wake_at =
             instance.wake_at(now, &options.resend).map(|at| if at <= now { not_before } else { at });
+        let wake_at = wake_at.map(|at| self.tenure.on_the_logs_clock(at));
         Append {
             key: key.clone(),
             run: instance.run(),

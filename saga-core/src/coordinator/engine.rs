@@ -162,6 +162,8 @@ pub(super) struct Engine {
     pub(super) wakes: Vec<Addressed>,
     /// Woken sagas that are not decided yet; the log is asked again when there are none.
     pub(super) woken: usize,
+    /// Sagas whose records the log cannot read, and when to try them again.
+    pub(super) unreadable: HashMap<SagaKey, Timestamp>,
     pub(super) is_poll_due: bool,
     /// Work that a shutdown waits for.
     pub(super) under_way: usize,
@@ -189,6 +191,7 @@ impl Engine {
             callbacks_waiting: VecDeque::new(),
             wakes: Vec::new(),
             woken: 0,
+            unreadable: HashMap::new(),
             is_poll_due: false,
             under_way: 0,
             is_draining: false,

@@ -119,7 +119,7 @@ impl Engine {
             } else if entries.is_empty() {
                 stored.wake_at
             } else {
-                Some(now)
+                Some(self.tenure.on_the_logs_clock(now))
             },
             entries,
             status: if is_corrupt { Status::Parked } else { stored.status },
@@ -177,6 +177,9 @@ impl Engine {
             self.conclude(input, Decided::Refused(refused));
         }
         self.remove(key);
+        // It stays due, since nothing can be appended to it: without a pause it would be read for ever.
+        let again_at = self.now().after(self.shared.options.report_interval);
+        self.unreadable.insert(key.clone(), again_at);
     }
 
     /// Tells a decision that needs no append.

@@ -25,36 +25,58 @@ pub(super) struct Tenure {
     /// The log's time, and our clock's, at one moment.
     log_time: Timestamp,
     clock_time: Timestamp,
+    /// Our reckoning, and our clock's time, when the lease was taken or renewed last. The reckoning differs from [`Lease::now`] if the
+    /// log's clock has leapt and we have not followed.
+    renewed_at: Timestamp,
+    renewed_clock_time: Timestamp,
 }
 
 impl Tenure {
     pub(super) async fn begin(shared: &Shared) -> Result<Self, Error> {
         let owner = Arc::clone(&shared.options.name);
         let lease = shared.log.lease(&owner, None, shared.options.lease_ttl).await?;
-        Ok(Self { owner, lease, log_time: lease.now, clock_time: shared.clock.now() })
+        let clock_time = shared.clock.now();
+        let (log_time, renewed_at, renewed_clock_time) = (lease.now, lease.now, clock_time);
+        Ok(Self { owner, lease, log_time, clock_time, renewed_at, renewed_clock_time })
     }
 
     /// Renews the lease; if it has run out, what was known of the sagas is void, and a new one begins.
     async fn renew(mut self, shared: &Shared) -> Result<Self, Error> {
         match shared.log.lease(&self.owner, Some(self.lease.epoch), shared.options.lease_ttl).await {
             Ok(lease) => {
-                let reckoned = self.now(&*shared.clock);
-                let drift = lease.now.since(reckoned).max(reckoned.since(lease.now));
-                self.lease = lease;
-                if drift <= DRIFT_MAX {
-                    self.log_time = lease.now;
-                    self.clock_time = shared.clock.now();
-                } else {
-                    tracing::warn!(?drift, "the saga log's clock has leapt; not following it");
-                }
+                self.renewed(lease, &*shared.clock);
                 Ok(self)
             }
             Err(error) if error.kind() == ErrorKind::Conflict => {
                 tracing::warn!(owner = %self.owner, "the lease has run out; beginning a new one");
-                Self::begin(shared).await
+                let new = Self::begin(shared).await?;
+                if shared.clock.now().since(self.renewed_clock_time) >= shared.options.lease_ttl {
+                    return Ok(new);
+                }
+                // By our clock it cannot have run out: the log's has leapt, and our reckoning goes on.
+                self.renewed(new.lease, &*shared.clock);
+                Ok(self)
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn renewed(&mut self, lease: Lease, clock: &dyn Clock) {
+        let reckoned = self.now(clock);
+        let drift = lease.now.since(reckoned).max(reckoned.since(lease.now));
+        (self.lease, self.renewed_at, self.renewed_clock_time) = (lease, reckoned, clock.now());
+        if drift <= DRIFT_MAX {
+            (self.log_time, self.clock_time, self.renewed_at) = (lease.now, clock.now(), lease.now);
+        } else {
+            tracing::warn!(?drift, "the saga log's clock has leapt; not following it");
+        }
+    }
+
+    /// What the log's clock will show at a moment of our reckoning: the log goes by that when it wakes sagas.
+    pub(super) fn on_the_logs_clock(&self, at: Timestamp) -> Timestamp {
+        let back_ms = u64::try_from(self.renewed_at.since(at).as_millis()).unwrap_or(u64::MAX);
+        let then = self.lease.now.after(at.since(self.renewed_at)).as_millis();
+        Timestamp::from_millis(then.saturating_sub(back_ms))
     }
 
     pub(super) async fn end(&self, shared: &Shared) {
@@ -104,10 +126,11 @@ impl Engine {
     pub(super) fn polled(&mut self, polled: Polled) {
         match polled.woken {
             Ok(woken) => {
-                let read_until = polled.read_until;
+                let (now, read_until) = (self.now(), polled.read_until);
+                self.unreadable.retain(|_, again_at| now < *again_at);
+                let readable = woken.into_iter().filter(|woken| !self.unreadable.contains_key(&woken.key));
                 self.wakes.extend(
-                    woken
-                        .into_iter()
+                    readable
                         .map(|woken| (woken.key, Input::Wake { taken_over: woken.taken_over, read_until })),
                 );
             }
