@@ -154,6 +154,13 @@ pub struct StepContext {
 }
 
 impl StepContext {
+    /// The first attempt of the first round, outside any trace, with a time limit of 30 s; set the fields that are to differ. For tests of a
+    /// handler of your own.
+    pub fn new(saga: SagaKey, run: RunId, step: impl Into<Arc<str>>, action: Action) -> Self {
+        let time_limit = Duration::from_secs(30);
+        Self { saga, run, step: step.into(), action, round: 1, attempt: 1, time_limit, traceparent: None }
+    }
+
     /// A key that is the same for every attempt to execute this step, and another one that is the same for every attempt to undo
     /// it. Give it to an outside system that deduplicates by key.
     ///
