@@ -6,7 +6,10 @@ const README: &str = include_str!("../README.md");
 
 #[test]
 fn the_readme_shows_the_quickstart() {
-    assert!(README.contains(include_str!("../examples/quickstart.rs").trim_end()), "paste examples/quickstart.rs");
+    assert!(
+        README.contains(include_str!("../examples/quickstart.rs").trim_end()),
+        "paste examples/quickstart.rs"
+    );
 }
 
 #[test]

@@ -1,0 +1,7 @@
+//! The rules by which sagas wake, keep going and keep their identity: one test each, which fails without its rule.
+
+mod deadlines;
+mod identity;
+mod recovery;
+mod rig;
+mod several;
