@@ -99,7 +99,7 @@ fn begin(slot: &mut Slot, start: StartInput, now: Timestamp) -> Vec<Entry> {
         now,
     );
     let started = Started { run: instance.run(), is_new: true, status: instance.status() };
-    slot.instance = Some(instance);
+    slot.instance = Some(Box::new(instance));
     slot.is_unread = false;
     slot.is_admitted = true;
     slot.performed_at = now;

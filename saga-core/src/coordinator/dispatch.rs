@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::engine::{Engine, Happening};
 use super::input::{Input, Settling};
 use super::intake::is_final;
-use crate::definition::Definition;
 use crate::error::Error;
 use crate::machine::{Effect, Event, Instance};
 use crate::ports::{Published, Settlement, Subscription};
@@ -168,13 +167,11 @@ fn command(instance: &Instance, key: &SagaKey, step: StepIndex, action: Action, 
         traceparent: instance.traceparent().cloned(),
         input: input.clone(),
     };
-    command.into_message(to.topic.clone(), &source(definition))
+    command.into_message(to.topic.clone(), format_args!("{SOURCE}{}", definition.id.name))
 }
 
-/// The CloudEvents source of what a definition's coordinators send.
-fn source(definition: &Definition) -> String {
-    format!("/saga/{}", definition.id.name)
-}
+/// The CloudEvents source of what coordinators send, before the definition's name.
+const SOURCE: &str = "/saga/";
 
 fn announce(instance: &Instance, key: &SagaKey, announcement: Announcement) -> Result<Message, String> {
     let definition = instance.definition();
@@ -183,7 +180,7 @@ fn announce(instance: &Instance, key: &SagaKey, announcement: Announcement) -> R
     let ended = instance.ended(key.clone(), id.clone());
     let payload = (edge.body)(&ended)?;
     let run = instance.run().to_string();
-    let source = source(definition);
+    let source = format!("{SOURCE}{}", definition.id.name);
     let mut headers = vec![
         (attributes::SPECVERSION, "1.0"),
         (attributes::TYPE, "saga.announcement"),

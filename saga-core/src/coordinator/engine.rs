@@ -24,6 +24,7 @@ use super::slot::Slot;
 use super::wake::{Polled, Tenure};
 use crate::definition::{Definition, Saga};
 use crate::error::{Error, ErrorKind};
+use crate::memory::FastHash;
 use crate::ports::{Clock, Delivery, EventBus, SagaLog};
 use crate::record::{SagaKey, Timestamp};
 
@@ -139,7 +140,7 @@ pub(super) struct Engine {
     pub(super) shared: Arc<Shared>,
     pub(super) readers: Vec<Reader>,
     pub(super) tenure: Tenure,
-    pub(super) slots: HashMap<SagaKey, Slot>,
+    pub(super) slots: HashMap<SagaKey, Slot, FastHash>,
     /// Sagas with inputs to be decided.
     pub(super) queue: VecDeque<SagaKey>,
     /// Sagas to be read from the log.
@@ -177,7 +178,7 @@ impl Engine {
             shared,
             readers,
             tenure,
-            slots: HashMap::new(),
+            slots: HashMap::default(),
             queue: VecDeque::new(),
             to_load: Vec::new(),
             to_append: Vec::new(),

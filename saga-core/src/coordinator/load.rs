@@ -66,7 +66,7 @@ impl Engine {
         match Instance::replay(Arc::clone(definition), &stored.entries) {
             Ok(instance) => {
                 let slot = self.slots.get_mut(key).expect("a slot being loaded stays");
-                slot.instance = Some(instance);
+                slot.instance = Some(Box::new(instance));
                 slot.is_busy = false;
                 slot.is_unpublished = true;
                 self.enqueue(key);

@@ -11,7 +11,7 @@ use crate::record::{Fact, Timestamp};
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     /// As its entries make it, those being appended included. `None` when it is to be read from the log first.
-    pub(super) instance: Option<Instance>,
+    pub(super) instance: Option<Box<Instance>>,
     /// Nobody has looked yet whether the log has it: a start may be tried without looking.
     pub(super) is_unread: bool,
     /// A load or an append is under way.

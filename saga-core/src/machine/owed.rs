@@ -32,12 +32,22 @@ pub enum Effect {
 impl Instance {
     /// Everything that must still be done, in the order of the steps: the same live or after a crash.
     pub fn owed(&self) -> Vec<Effect> {
-        let mut owed: Vec<_> = self.open_commands().collect();
-        owed.extend(self.open_announcements().map(Effect::Announce));
-        if let Callback::Owed { attempts, next_at } = self.state.callback {
-            owed.push(Effect::Callback { attempt: attempts + 1, not_before: next_at });
+        self.all_owed().collect()
+    }
+
+    pub(super) fn all_owed(&self) -> impl Iterator<Item = Effect> {
+        self.open_commands()
+            .chain(self.open_announcements().map(Effect::Announce))
+            .chain(self.open_callback())
+    }
+
+    fn open_callback(&self) -> Option<Effect> {
+        match self.state.callback {
+            Callback::Owed { attempts, next_at } => {
+                Some(Effect::Callback { attempt: attempts + 1, not_before: next_at })
+            }
+            _ => None,
         }
-        owed
     }
 
     /// What these entries, the last of this saga, newly owe: what a live coordinator performs without looking at the whole saga. Never
@@ -68,9 +78,7 @@ impl Instance {
         if turned {
             owed.extend(self.open_announcements().map(Effect::Announce));
         }
-        if let Callback::Owed { attempts, next_at } = self.state.callback {
-            owed.push(Effect::Callback { attempt: attempts + 1, not_before: next_at });
-        }
+        owed.extend(self.open_callback());
         owed
     }
 

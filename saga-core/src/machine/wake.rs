@@ -43,7 +43,7 @@ impl Instance {
     /// When the saga is to be woken next; `None` when nothing is to happen by itself. A deadline that has passed and was not allowed to
     /// fire is in the past.
     pub fn wake_at(&self, now: Timestamp, resend: &Resend) -> Option<Timestamp> {
-        let again = self.owed().into_iter().map(|effect| match effect {
+        let again = self.all_owed().map(|effect| match effect {
             Effect::Callback { not_before, .. } if not_before > now => not_before,
             Effect::Callback { .. } | Effect::Command { .. } | Effect::Announce(_) => {
                 resend.next(self.owed_since(effect), now)

@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use bus::{DeadLetter, FaultTopics, Faults, MemoryBus, MemoryBusBuilder};
 pub use clock::TokioClock;
+pub(crate) use hash::FastHash;
 pub use inbox::{InboxLimits, MemoryInbox};
 pub use log::{LogFaults, MemoryLog, MemoryLogBuilder};
 

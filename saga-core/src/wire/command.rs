@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::headers::HeadersMut;
-use super::{Malformed, Message, attributes};
+use super::{Malformed, Message, attributes, text};
 use crate::record::{Action, MessageId, Payload, Retry, RunId, SagaId, SagaKey, Timestamp, Topic};
 
 /// The longest output, in bytes, that an undo command carries. A longer one stays with the participant's barrier row; should that
@@ -60,16 +60,19 @@ impl Known {
 impl Command {
     /// The message id: `run/step/action/round`.
     pub fn message_id(&self) -> MessageId {
-        MessageId::new(format!("{}/{}/{}/{}", self.run, self.step, self.action, self.round))
+        MessageId::new(text::format_shared(format_args!(
+            "{}/{}/{}/{}",
+            self.run, self.step, self.action, self.round
+        )))
     }
 
     /// The message that carries it on `topic`.
-    pub fn into_message(self, topic: Topic, source: &str) -> Message {
+    pub fn into_message(self, topic: Topic, source: impl std::fmt::Display) -> Message {
         let id = self.message_id();
         let mut headers = HeadersMut::new();
         headers.put(attributes::SPECVERSION, "1.0");
         headers.put(attributes::TYPE, "saga.command");
-        headers.put(attributes::SOURCE, source);
+        headers.put_display(attributes::SOURCE, source);
         headers.put(attributes::SUBJECT, self.key.id.as_str());
         headers.put(attributes::CONTENT_TYPE, "application/json");
         headers.put_display(attributes::TIME, self.dispatched_at);
@@ -116,13 +119,14 @@ impl Command {
         Ok(Self {
             key: raw.key()?,
             run: raw.run()?,
-            step: raw.required("step", raw.step)?.into(),
+            step: text::shared(raw.required("step", raw.step)?),
             action,
             round: raw.round()?,
             dispatched_at: raw.time()?,
             known,
             retry: raw.retry.map(|text| read_retry(message, text)).transpose()?,
-            reply_to: Topic::new(reply_to).map_err(|e| Malformed::new(message, e.to_string()))?,
+            reply_to: Topic::new(text::shared(reply_to))
+                .map_err(|e| Malformed::new(message, e.to_string()))?,
             traceparent: raw.traceparent.map(Into::into),
             input: message.payload.clone(),
         })
@@ -162,7 +166,7 @@ pub(super) fn saga_key(
         Some(key) if **key == *id => SagaId::new(Arc::clone(key))?,
         _ => SagaId::new(id)?,
     };
-    Ok(SagaKey { saga: saga.into(), id })
+    Ok(SagaKey { saga: text::shared(saga), id })
 }
 
 #[cfg(test)]

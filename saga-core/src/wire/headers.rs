@@ -1,6 +1,7 @@
-use std::cell::Cell;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
+
+use super::text;
 
 /// The headers of a message, in order, in one buffer; cloning shares it.
 ///
@@ -67,17 +68,10 @@ impl fmt::Debug for Headers {
 /// slicing text, with nothing to be validated again.
 pub(crate) struct HeadersMut(String);
 
-/// A thread keeps no larger buffer than this for the next headers.
-const SCRATCH_BYTES_MAX: usize = 64 * 1024;
-
-thread_local!(static SCRATCH: Cell<String> = const { Cell::new(String::new()) });
-
 impl HeadersMut {
     /// Empty, in the buffer where the last ones were written.
     pub(crate) fn new() -> Self {
-        let mut scratch = SCRATCH.take();
-        scratch.clear();
-        Self(scratch)
+        Self(text::scratch())
     }
 
     pub(crate) fn put(&mut self, name: &str, value: &str) {
@@ -103,12 +97,7 @@ impl HeadersMut {
 
     /// A copy at their true size.
     pub(crate) fn freeze(self) -> Headers {
-        let Self(text) = self;
-        let headers = Headers((!text.is_empty()).then(|| Arc::from(&*text)));
-        if text.capacity() <= SCRATCH_BYTES_MAX {
-            SCRATCH.set(text);
-        }
-        headers
+        Headers((!self.0.is_empty()).then(|| text::finish(self.0)))
     }
 }
 

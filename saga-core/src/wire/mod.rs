@@ -5,6 +5,7 @@ mod command;
 mod headers;
 mod message;
 mod reply;
+mod text;
 
 pub use command::{Command, Known, OUTPUT_BYTES_MAX};
 pub use headers::Headers;

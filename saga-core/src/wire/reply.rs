@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::headers::HeadersMut;
-use super::{Malformed, Message, attributes};
+use super::{Malformed, Message, attributes, text};
 use crate::record::{Action, FenceAnswer, MessageId, Payload, Report, RunId, SagaKey, Timestamp, Topic};
 
 /// What a participant answers to a command.
@@ -34,13 +34,16 @@ struct Reason<'a> {
 
 impl Reply {
     /// The message that carries it on `topic`.
-    pub fn into_message(self, topic: Topic, source: &str) -> Message {
-        let id = MessageId::new(format!("{}/{}/{}/{}/reply", self.run, self.step, self.action, self.round));
+    pub fn into_message(self, topic: Topic, source: impl std::fmt::Display) -> Message {
+        let id = MessageId::new(text::format_shared(format_args!(
+            "{}/{}/{}/{}/reply",
+            self.run, self.step, self.action, self.round
+        )));
         let (verdict, payload) = write_report(self.report);
         let mut headers = HeadersMut::new();
         headers.put(attributes::SPECVERSION, "1.0");
         headers.put(attributes::TYPE, "saga.reply");
-        headers.put(attributes::SOURCE, source);
+        headers.put_display(attributes::SOURCE, source);
         headers.put(attributes::SUBJECT, self.key.id.as_str());
         headers.put(attributes::CONTENT_TYPE, "application/json");
         headers.put(attributes::SAGA, &self.key.saga);
@@ -66,7 +69,7 @@ impl Reply {
         Ok(Self {
             key: raw.key()?,
             run: raw.run()?,
-            step: raw.required("step", raw.step)?.into(),
+            step: text::shared(raw.required("step", raw.step)?),
             action,
             round: raw.round()?,
             report,
