@@ -294,7 +294,7 @@ impl Engine {
         let Some(slot) = self.slots.get_mut(key) else { return };
         // What is being appended may yet fail, and tells when it is durable.
         let durable = slot.instance.as_ref().filter(|_| !slot.is_busy);
-        match durable.and_then(Outcome::of) {
+        match durable.and_then(|instance| Outcome::of(instance)) {
             Some(outcome) => {
                 let _gone = waiter.send(outcome);
             }
