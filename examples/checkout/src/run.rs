@@ -22,11 +22,12 @@ use crate::endpoint::Endpoint;
 use crate::history::{HISTORY, History};
 use crate::inventory::{INVENTORY, Inventory};
 use crate::lines::Lines;
+use crate::news::News;
 use crate::payment::{PAYMENT, Payment};
 use crate::shop::{self, ORDER_PLACED, Rules};
 use crate::show::{Screen, Tone};
 use crate::trouble::{Plan, SubCase, Trouble, Troubles};
-use crate::{news, progress, verdict};
+use crate::{progress, verdict};
 
 type Failure = Box<dyn StdError + Send + Sync>;
 
@@ -47,9 +48,7 @@ pub(crate) async fn run(
         }
     };
     let bus = MemoryBus::builder().dead_letters_max(DEAD_LETTERS_MAX).build();
-    if screen.is_live() {
-        news::follow(&bus, &screen).await?;
-    }
+    let mut news = if screen.is_live() { Some(News::follow(&bus, &screen).await?) } else { None };
     let limits = Limits::of(&args.plan, screen.is_live());
     let rules = Rules { policy: args.policy, step_deadline: limits.step_deadline };
     let (desk, service) = open(rules, args.plan, limits.serve, &bus, call, screen)?;
@@ -64,6 +63,9 @@ pub(crate) async fn run(
     let orders = async {
         desk.place_all(lines).await?;
         desk.tally().all_ended = Some(begun.elapsed());
+        if let Some(news) = &mut news {
+            news.first().await;
+        }
         desk.call.all_answered().await;
         if endpoint.is_none() && desk.call.with(|calls| calls.answered > 0) {
             desk.screen.happened("completion call", Tone::Good, "answered");

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use saga::StepContext;
@@ -19,14 +19,14 @@ struct Shared {
     has_colour: bool,
     /// Whether single events are shown; with many orders they would scroll by.
     is_live: bool,
-    /// When the first event was shown.
-    begun: OnceLock<Instant>,
 }
 
 struct Out {
     to: Box<dyn Write + Send>,
     /// Whether the line being shown is one of progress, to be written over.
     has_progress: bool,
+    /// When the first line was shown.
+    begun: Option<Instant>,
 }
 
 /// How something went; a colour, where there are colours.
@@ -47,8 +47,8 @@ impl Screen {
     }
 
     fn new(to: Box<dyn Write + Send>, is_terminal: bool, has_colour: bool, is_live: bool) -> Self {
-        let out = Mutex::new(Out { to, has_progress: false });
-        Self { shared: Arc::new(Shared { out, is_terminal, has_colour, is_live, begun: OnceLock::new() }) }
+        let out = Mutex::new(Out { to, has_progress: false, begun: None });
+        Self { shared: Arc::new(Shared { out, is_terminal, has_colour, is_live }) }
     }
 
     pub(crate) fn is_terminal(&self) -> bool {
@@ -67,9 +67,10 @@ impl Screen {
     /// Shows what happens, with the time since the beginning and where it happens.
     pub(crate) fn happened(&self, place: &str, tone: Tone, what: impl Display) {
         if self.shared.is_live {
-            let ms = self.shared.begun.get_or_init(Instant::now).elapsed().as_millis();
             let (on, off) = self.colours(tone);
-            self.line(format_args!("{ms:>5} ms  {place:<23}  {on}{what}{off}"));
+            self.write(|begun| {
+                format!("{:>5} ms  {place:<23}  {on}{what}{off}", begun.elapsed().as_millis())
+            });
         }
     }
 
@@ -81,9 +82,15 @@ impl Screen {
 
     /// A line of its own. Nobody may be reading any more, and that is no reason to stop the orders.
     pub(crate) fn line(&self, what: impl Display) {
+        self.write(|_| what.to_string());
+    }
+
+    /// The line is made when it is its turn, so that times are shown in their order.
+    fn write(&self, line: impl FnOnce(Instant) -> String) {
         let mut out = self.shared.out.lock().unwrap_or_else(PoisonError::into_inner);
         let clear = if std::mem::take(&mut out.has_progress) { "\r\x1b[K" } else { "" };
-        let _nobody_reads = writeln!(out.to, "{clear}{what}").and_then(|()| out.to.flush());
+        let line = line(*out.begun.get_or_insert_with(Instant::now));
+        let _nobody_reads = writeln!(out.to, "{clear}{line}").and_then(|()| out.to.flush());
     }
 
     /// How far things are: on a terminal always in the same line, so it is kept short enough for one.
