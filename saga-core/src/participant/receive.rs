@@ -15,6 +15,8 @@ use crate::wire::{Command, Known};
 const READ_BATCH_MAX: usize = 512;
 /// How long after a failed read the next is tried.
 const READ_RETRY_DELAY: Duration = Duration::from_millis(200);
+/// How long a command waits at most before it asks again for a row that someone else has claimed.
+const BUSY_RETRY_MAX: Duration = Duration::from_millis(500);
 /// When a command is delivered again that the inbox or the bus kept from being served.
 const AWAY_RETRY: Retry = Retry::FOREVER;
 
@@ -163,7 +165,8 @@ impl Worker {
                 }
                 Ok(ClaimAnswer::Stale) => self.settlements.push(job.delivery.ack()),
                 Ok(ClaimAnswer::Busy { retry_after }) => {
-                    self.settlements.push(job.delivery.retry(retry_after));
+                    // Claims are mostly given back long before their time is up, and an undo may be waiting here.
+                    self.settlements.push(job.delivery.retry(retry_after.min(BUSY_RETRY_MAX)));
                 }
                 Err(error) => self.give_back(*job, &error),
             }

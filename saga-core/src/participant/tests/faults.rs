@@ -29,7 +29,7 @@ async fn a_duplicate_waits_for_the_first_and_is_answered_the_same() {
     let _running = rig.execute(move |n, _| {
         count.fetch_add(1, Ordering::Relaxed);
         async move {
-            tokio::time::sleep(ms(1_000)).await;
+            tokio::time::sleep(ms(300)).await;
             Ok(n)
         }
     });
@@ -41,7 +41,8 @@ async fn a_duplicate_waits_for_the_first_and_is_answered_the_same() {
     else {
         panic!("{diary:?}")
     };
-    assert_eq!(*wait, ms(30_000));
+    // Not the whole of the claim that it met: that one is mostly given back sooner.
+    assert_eq!(*wait, ms(500));
     assert_eq!(first, second);
     assert_eq!(calls.load(Ordering::Relaxed), 1);
 }
