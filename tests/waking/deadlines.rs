@@ -10,7 +10,7 @@ use saga::ports::Clock;
 use saga::record::Fact;
 use saga::{Status, Timestamp};
 
-use crate::rig::{Rig, saga_of, saga_with_deadline, seconds};
+use crate::rig::{Rig, come_out, run, saga_of, saga_with_deadline, seconds};
 
 /// The command had never been sent, and its deadline passed while nobody owned the saga. Whoever takes it over sends first.
 #[tokio::test(start_paused = true)]
@@ -24,7 +24,7 @@ async fn a_take_over_sends_again_before_a_deadline_fires() {
     rig.tap.holds_publishes.store(false, Ordering::Relaxed);
 
     let other = rig.coordinator("other", &[&saga]);
-    let outcome = other.sagas().outcome("a").await.unwrap();
+    let outcome = come_out(other.sagas(), "a").await;
     assert_eq!(outcome.status, Status::Completed, "{:?}", outcome.reason);
 }
 
@@ -59,7 +59,7 @@ async fn no_deadline_fires_while_older_replies_are_unread() {
     let facts = rig.facts("a").await;
     assert!(!facts.iter().any(|fact| matches!(fact, Fact::TimedOut { .. })), "{facts:?}");
     rig.tap.hold_replies(false);
-    let outcome = coordinator.sagas().outcome("a").await.unwrap();
+    let outcome = come_out(coordinator.sagas(), "a").await;
     assert_eq!(outcome.status, Status::Completed, "{:?}", outcome.reason);
 }
 
@@ -89,10 +89,10 @@ async fn deadlines_go_by_the_logs_clock_alone() {
     let saga = saga_with_deadline(seconds(20));
     let _participant = rig.participant();
     let coordinator = rig.coordinator("one", &[&saga]);
-    let in_time = coordinator.sagas().run("a", &15_000).await.unwrap();
+    let in_time = run(coordinator.sagas(), "a", 15_000).await;
     assert_eq!(in_time.status, Status::Completed, "{:?}", in_time.reason);
     let before = rig.clock.now();
-    let late = coordinator.sagas().run("b", &25_000).await.unwrap();
+    let late = run(coordinator.sagas(), "b", 25_000).await;
     assert_eq!(late.status, Status::RolledBack);
     assert!(rig.clock.now().since(before) >= seconds(20));
 }
@@ -116,9 +116,9 @@ async fn leap(ahead_ms: u64) {
     let _participant = rig.participant();
     let coordinator = rig.coordinator("one", &[&saga]);
     let sagas = coordinator.sagas().clone();
-    let in_time = tokio::spawn(async move { sagas.run("a", &15_000).await.unwrap() });
+    let in_time = tokio::spawn(async move { run(&sagas, "a", 15_000).await });
     let sagas = coordinator.sagas().clone();
-    let late = tokio::spawn(async move { sagas.run("b", &25_000).await.unwrap() });
+    let late = tokio::spawn(async move { run(&sagas, "b", 25_000).await });
     rig.pass(seconds(4)).await;
     set.ahead_ms.store(ahead_ms, Ordering::Relaxed);
     rig.pass(seconds(10)).await;
@@ -157,7 +157,7 @@ async fn a_saga_deadline_fires_on_time() {
     let coordinator = rig.coordinator("one", &[&saga]);
     let before = rig.clock.now();
     // It takes longer than its participant lets it.
-    let outcome = coordinator.sagas().run("a", &1_000_000).await.unwrap();
+    let outcome = run(coordinator.sagas(), "a", 1_000_000).await;
     assert_eq!(outcome.status, Status::RolledBack);
     assert!(rig.clock.now().since(before) < seconds(100));
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use saga::{ErrorKind, Message, Status, Topic};
 use tokio::task::JoinSet;
 
-use crate::rig::{Rig, saga_of, seconds};
+use crate::rig::{Rig, come_out, run, saga_of, seconds};
 
 /// There is room for one saga, and three want in. Were replies to wait for room too, none would ever end.
 #[tokio::test(start_paused = true)]
@@ -26,7 +26,7 @@ async fn replies_never_wait_for_room() {
     let mut calls = JoinSet::new();
     for id in ["d", "e", "f"] {
         let sagas = coordinator.sagas().clone();
-        calls.spawn(async move { sagas.run(id, &1_000).await.unwrap().status });
+        calls.spawn(async move { run(&sagas, id, 1_000).await.status });
     }
     rig.pass(seconds(1)).await;
     assert_eq!(rig.under_way().await, 1, "one at a time");
@@ -59,7 +59,7 @@ async fn an_id_used_again_is_another_run() {
     let (rig, saga) = (Rig::new(), saga_of(1, |_| {}));
     let _participant = rig.participant();
     let coordinator = rig.coordinator("one", &[&saga]);
-    let first = coordinator.sagas().run("a", &10).await.unwrap();
+    let first = run(coordinator.sagas(), "a", 10).await;
     let (_, old_command) = rig.tap.sent().remove(0);
     let taken = coordinator.sagas().start("a", &3_000).await.unwrap_err();
     assert_eq!(taken.kind(), ErrorKind::Conflict);
@@ -70,7 +70,7 @@ async fn an_id_used_again_is_another_run() {
     rig.publish(old_command).await;
     rig.pass(seconds(1)).await;
     assert_eq!(rig.stored("a").await.version, 2, "the old run's reply has changed nothing");
-    let outcome = coordinator.sagas().outcome("a").await.unwrap();
+    let outcome = come_out(coordinator.sagas(), "a").await;
     assert_eq!((outcome.status, outcome.run), (Status::Completed, second.run));
     assert_eq!(*rig.done.lock().unwrap(), [first.run, second.run], "the old command did nothing again");
 }
@@ -91,7 +91,7 @@ async fn a_trigger_that_comes_twice_starts_once_and_another_one_is_a_dead_letter
     rig.publish(begin("1000")).await;
     rig.publish(begin("2000")).await;
     rig.pass(seconds(3)).await;
-    assert_eq!(coordinator.sagas().outcome("a").await.unwrap().status, Status::Completed);
+    assert_eq!(come_out(coordinator.sagas(), "a").await.status, Status::Completed);
     // And after it has ended.
     rig.publish(begin("1000")).await;
     rig.publish(begin("3000")).await;

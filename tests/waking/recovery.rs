@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use saga::{Message, Status, Topic};
 
-use crate::rig::{Rig, saga_of, seconds};
+use crate::rig::{Rig, come_out, saga_of, seconds};
 
 /// Its entries were durable, but nothing had been published: the log itself brings the saga back.
 #[tokio::test(start_paused = true)]
@@ -20,7 +20,7 @@ async fn a_crash_between_append_and_publish_heals_by_itself() {
 
     let coordinator = rig.coordinator("one", &[&saga]);
     let before = rig.clock.now();
-    let outcome = coordinator.sagas().outcome("a").await.unwrap();
+    let outcome = come_out(coordinator.sagas(), "a").await;
     assert_eq!(outcome.status, Status::Completed);
     // The first resend interval is 5 s; being told takes up to 2 s more.
     assert!(rig.clock.now().since(before) < seconds(8));

@@ -13,8 +13,8 @@ use saga::ports::{
 };
 use saga::record::{Fact, RunId, SagaKey};
 use saga::{
-    Contract, CoordinatorOptions, Error, EventBus, FailurePolicy, Message, Retry, Saga, SagaBuilder, Sagas,
-    Service, StepError, Timestamp, Topic, handler,
+    Contract, CoordinatorOptions, Error, EventBus, FailurePolicy, Message, Outcome, Retry, Saga, SagaBuilder,
+    Sagas, Service, StepError, Timestamp, Topic, handler,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -43,6 +43,19 @@ pub(crate) fn saga_with_deadline(deadline: Duration) -> Saga<u64> {
     saga.configure(&work).deadline(deadline);
     saga.on_first_failure(FailurePolicy::FailFast);
     saga.build().unwrap()
+}
+
+/// Starts a saga and waits until it has come out.
+pub(crate) async fn run(sagas: &Sagas<u64>, id: &str, ms: u64) -> Outcome {
+    let started = tokio::time::timeout(seconds(3_600), sagas.start(id, &ms)).await;
+    started.unwrap_or_else(|_| panic!("saga {id} was not let in within an hour")).unwrap();
+    come_out(sagas, id).await
+}
+
+/// Waits until a saga has come out, but not for ever.
+pub(crate) async fn come_out(sagas: &Sagas<u64>, id: &str) -> Outcome {
+    let outcome = tokio::time::timeout(seconds(3_600), sagas.outcome(id)).await;
+    outcome.unwrap_or_else(|_| panic!("saga {id} has not come out within an hour")).unwrap()
 }
 
 pub(crate) struct Rig {

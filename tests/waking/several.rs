@@ -9,7 +9,7 @@ use saga::ports::{Append, AppendError, Census, Lease, Query, Record, SagaLog, Su
 use saga::record::{DefinitionRef, Fact, SagaKey};
 use saga::{Error, ErrorKind, Status};
 
-use crate::rig::{Rig, saga_of, seconds};
+use crate::rig::{Rig, come_out, run, saga_of, seconds};
 
 /// Another coordinator has begun a new round; its reply comes to one that remembers the round before. There it means nothing, so it
 /// is looked up before it is settled.
@@ -24,7 +24,7 @@ async fn a_decision_that_appends_nothing_is_made_on_what_the_log_has() {
     let _participant = rig.participant();
     let stale = rig.coordinator("stale", &[&saga]);
     // Odd: the first round of its undo fails.
-    let parked = stale.sagas().run("a", &2_001).await.unwrap();
+    let parked = run(stale.sagas(), "a", 2_001).await;
     assert_eq!(parked.status, Status::Parked, "{:?}", parked.reason);
 
     rig.tap.hold_replies(true);
@@ -36,7 +36,7 @@ async fn a_decision_that_appends_nothing_is_made_on_what_the_log_has() {
     rig.tap.hold_replies(false);
     rig.pass(seconds(1)).await;
     // Were it settled unseen, the saga would wait for the lease of the other one to run out, and then be asked again.
-    let outcome = stale.sagas().outcome("a").await.unwrap();
+    let outcome = come_out(stale.sagas(), "a").await;
     assert_eq!(outcome.status, Status::RolledBack);
     assert_eq!(rig.clock.now().since(before), seconds(1));
 }
@@ -57,11 +57,11 @@ async fn a_reply_for_a_version_not_registered_is_held() {
     assert_eq!(stored.status, Status::Running);
     assert!(matches!(stored.entries.last().unwrap().fact, Fact::Held { .. }), "{stored:?}");
     assert_eq!(rig.dead_letters("waking.replies"), 0);
-    assert_eq!(coordinator.sagas().run("b", &10).await.unwrap().status, Status::Completed, "others go on");
+    assert_eq!(run(coordinator.sagas(), "b", 10).await.status, Status::Completed, "others go on");
     coordinator.crash().await;
 
     let both = rig.coordinator("both", &[&old, &new]);
-    assert_eq!(both.sagas().outcome("a").await.unwrap().status, Status::Completed);
+    assert_eq!(come_out(both.sagas(), "a").await.status, Status::Completed);
     assert_eq!(rig.done.lock().unwrap().len(), 2, "nothing was done twice for it");
 }
 
@@ -141,7 +141,7 @@ async fn with_damage(rig: &mut Rig, damage: Damage) -> u32 {
     let damaged = Arc::new(DamagedLog { inner: Arc::new(rig.log.clone()), damage, loads: AtomicU32::new(0) });
     rig.log_seen = Arc::clone(&damaged) as Arc<dyn SagaLog>;
     let coordinator = rig.coordinator("one", &[&saga]);
-    assert_eq!(coordinator.sagas().outcome("sound").await.unwrap().status, Status::Completed);
+    assert_eq!(come_out(coordinator.sagas(), "sound").await.status, Status::Completed);
     rig.pass(seconds(600)).await;
     damaged.loads.load(Ordering::Relaxed)
 }
