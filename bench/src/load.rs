@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use saga_core::coordinator::CoordinatorOptions;
-use saga_core::memory::{MemoryBus, MemoryInbox, MemoryLog, TokioClock};
+use saga_core::memory::{InboxLimits, MemoryBus, MemoryInbox, MemoryLog, TokioClock};
 use saga_core::{Contract, Saga, Sagas, Service, StepContext, StepError, Undo, handler};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -39,7 +39,11 @@ pub(crate) struct Load {
 
 impl Load {
     /// Starts a service in memory. Handlers pass the gate at once unless it is closed.
-    pub(crate) fn start(in_flight_max: usize, is_gate_open: bool) -> Arc<Self> {
+    pub(crate) fn start(
+        in_flight_max: usize,
+        is_gate_open: bool,
+        inbox_rows_max: Option<usize>,
+    ) -> Arc<Self> {
         let mut saga = Saga::<Order>::builder("bench", 1);
         for step in &STEPS {
             saga.step(step, Order::clone);
@@ -48,11 +52,13 @@ impl Load {
         let mut options = CoordinatorOptions::default();
         options.sagas_in_flight_max = in_flight_max;
         options.sagas_cached_max = in_flight_max.max(options.sagas_cached_max);
+        let mut limits = InboxLimits::default();
+        limits.rows_max = inbox_rows_max.unwrap_or(limits.rows_max);
         let clock = Arc::new(TokioClock::new());
         let gate = Arc::new(Semaphore::new(if is_gate_open { Semaphore::MAX_PERMITS } else { 0 }));
         let mut service = Service::builder(Arc::new(MemoryBus::new()))
             .log(Arc::new(MemoryLog::builder().clock(Arc::clone(&clock) as _).build()))
-            .inbox(Arc::new(MemoryInbox::new(Arc::clone(&clock) as _)))
+            .inbox(Arc::new(MemoryInbox::with_limits(Arc::clone(&clock) as _, limits)))
             .coordinator_options(options)
             .coordinate(&saga);
         for step in &STEPS {

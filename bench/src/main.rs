@@ -7,11 +7,12 @@ mod process;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let name = std::env::args().nth(1);
-    match name.as_deref() {
-        Some("core") => core::run(),
-        other => {
-            eprintln!("usage: cargo xtask bench core\n{} is not a benchmark", other.unwrap_or("(nothing)"));
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["core"] => core::run(),
+        ["core", part] => core::part(part),
+        ref other => {
+            eprintln!("usage: cargo xtask bench core\n{other:?} is not a benchmark");
             return ExitCode::from(2);
         }
     }

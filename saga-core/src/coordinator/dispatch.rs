@@ -167,11 +167,8 @@ fn command(instance: &Instance, key: &SagaKey, step: StepIndex, action: Action, 
         traceparent: instance.traceparent().cloned(),
         input: input.clone(),
     };
-    command.into_message(to.topic.clone(), format_args!("{SOURCE}{}", definition.id.name))
+    command.into_message(to.topic.clone(), &definition.source)
 }
-
-/// The CloudEvents source of what coordinators send, before the definition's name.
-const SOURCE: &str = "/saga/";
 
 fn announce(instance: &Instance, key: &SagaKey, announcement: Announcement) -> Result<Message, String> {
     let definition = instance.definition();
@@ -180,11 +177,10 @@ fn announce(instance: &Instance, key: &SagaKey, announcement: Announcement) -> R
     let ended = instance.ended(key.clone(), id.clone());
     let payload = (edge.body)(&ended)?;
     let run = instance.run().to_string();
-    let source = format!("{SOURCE}{}", definition.id.name);
     let mut headers = vec![
         (attributes::SPECVERSION, "1.0"),
         (attributes::TYPE, "saga.announcement"),
-        (attributes::SOURCE, &*source),
+        (attributes::SOURCE, &*definition.source),
         (attributes::SUBJECT, key.id.as_str()),
         (attributes::CONTENT_TYPE, "application/json"),
         (attributes::SAGA, &*key.saga),

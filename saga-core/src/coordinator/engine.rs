@@ -166,6 +166,8 @@ pub(super) struct Engine {
     /// Sagas whose records the log cannot read, and when to try them again.
     pub(super) unreadable: HashMap<SagaKey, Timestamp>,
     pub(super) is_poll_due: bool,
+    /// When sagas that callers wait for were verified last.
+    pub(super) verified_at: Timestamp,
     /// Work that a shutdown waits for.
     pub(super) under_way: usize,
     pub(super) is_draining: bool,
@@ -194,6 +196,7 @@ impl Engine {
             woken: 0,
             unreadable: HashMap::new(),
             is_poll_due: false,
+            verified_at: Timestamp::default(),
             under_way: 0,
             is_draining: false,
             work: FuturesUnordered::new(),

@@ -185,8 +185,7 @@ impl Engine {
     }
 
     fn read_reply(&self, definition: &Definition, message: &Message) -> Result<(SagaKey, Read), String> {
-        if Reply::is_attributed(message) {
-            let reply = Reply::parse(message).map_err(|malformed| malformed.to_string())?;
+        if let Some(reply) = Reply::parse(message).map_err(|malformed| malformed.to_string())? {
             if !self.shared.registry.knows(&reply.key.saga) {
                 return Err(format!("saga {} is not known here", reply.key.saga));
             }

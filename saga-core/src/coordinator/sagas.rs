@@ -101,13 +101,10 @@ impl<In: Serialize + DeserializeOwned + Send + Sync + 'static> Sagas<In> {
     pub async fn run(&self, id: impl AsRef<str>, input: &In) -> Result<Outcome, StartError> {
         let (waiter, outcome) = oneshot::channel();
         self.send_start(id.as_ref(), input, Some(waiter)).await?;
-        tokio::select! {
-            biased;
-            Ok(outcome) = outcome => Ok(outcome),
-            // Another coordinator may have gone on with it: then the log says how it came out.
-            () = self.shared.clock.sleep(self.shared.options.outcome_poll_interval) => {
-                self.outcome(id).await.map_err(StartError::Failed)
-            }
+        match outcome.await {
+            Ok(outcome) => Ok(outcome),
+            // Another coordinator has gone on with it: the log says how it comes out.
+            Err(_) => self.outcome(id).await.map_err(StartError::Failed),
         }
     }
 

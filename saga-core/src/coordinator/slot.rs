@@ -51,11 +51,12 @@ impl Slot {
 
     /// Nothing of it is under way, so that it can be dropped from memory and read again later.
     pub(super) fn is_idle(&self) -> bool {
-        !self.is_busy
-            && !self.is_queued
-            && !self.is_calling
-            && self.inputs.is_empty()
-            && self.waiters.is_empty()
+        self.is_quiet() && self.waiters.is_empty()
+    }
+
+    /// Nothing of it is under way, though somebody may wait for its outcome.
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.is_busy && !self.is_queued && !self.is_calling && self.inputs.is_empty()
     }
 
     /// What was thought of it is void: its inputs are decided anew on what the log has.
@@ -65,6 +66,8 @@ impl Slot {
         self.is_unpublished = true;
         self.pending.effects.clear();
         self.pending.alerts.clear();
+        // Who waits for the outcome looks into the log: it may be another coordinator's saga by now.
+        self.waiters.clear();
         for (input, _) in self.pending.inputs.drain(..).rev() {
             // The log says again what is due.
             if !matches!(input, Input::Wake { .. }) {

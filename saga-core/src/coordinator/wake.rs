@@ -14,7 +14,7 @@ use crate::record::{Status, Timestamp};
 /// clock, and is not.
 const DRIFT_MAX: Duration = Duration::from_secs(1);
 
-/// How long a saga that counts as admitted may be silent before its version is verified, when starts wait for room.
+/// How long a saga may be silent before its version is verified, when somebody waits for it.
 const VERIFY_AFTER: Duration = Duration::from_secs(1);
 
 /// A coordinator's lease, and its reckoning of the log's time: the log's clock when the lease was taken, plus what has passed since.
@@ -138,19 +138,25 @@ impl Engine {
             Err(error) if error.kind() == ErrorKind::Conflict => {}
             Err(error) => tracing::warn!(%error, "cannot ask the saga log for what is due; trying on"),
         }
-        self.verify_admitted();
+        self.verify_silent();
         self.is_poll_due = true;
     }
 
-    /// While starts wait for room, looks whether the sagas that take it are still ours: another coordinator that was given a reply has gone on
-    /// with its saga, and nobody told us.
-    fn verify_admitted(&mut self) {
-        if self.admission.is_empty() {
+    /// Looks whether silent sagas are still ours, where somebody waits for that: another coordinator that was given a reply has gone on with
+    /// its saga, and nobody told us. Starts wait for the room that such a saga takes; callers wait for its outcome.
+    fn verify_silent(&mut self) {
+        let now = self.now();
+        let starts_wait = !self.admission.is_empty();
+        let callers_wait = now.since(self.verified_at) >= self.shared.options.outcome_poll_interval;
+        if !starts_wait && !callers_wait {
             return;
         }
-        let now = self.now();
+        if callers_wait {
+            self.verified_at = now;
+        }
         let silent = self.slots.iter().filter(|(_, slot)| {
-            slot.is_admitted && slot.is_idle() && now.since(slot.performed_at) >= VERIFY_AFTER
+            let is_waited_for = starts_wait && slot.is_admitted || callers_wait && !slot.waiters.is_empty();
+            is_waited_for && slot.is_quiet() && now.since(slot.performed_at) >= VERIFY_AFTER
         });
         let keys: Vec<_> =
             silent.map(|(key, _)| key.clone()).take(self.shared.options.wake_batch_max).collect();

@@ -67,6 +67,7 @@ impl Draft {
             .collect();
         let named = |(at, step): (usize, &StepDef)| (Arc::clone(&step.name), index(at));
         Definition {
+            source: format!("/saga/{}", self.name).into(),
             id: DefinitionRef { name: self.name, version: self.version, digest: digest::of(&steps) },
             by_name: steps.iter().enumerate().map(named).collect::<HashMap<_, _>>(),
             pivot: steps.iter().position(|step| step.kind == Kind::Pivot).map(index),

@@ -40,6 +40,8 @@ pub struct Definition {
     pub(crate) policy: FailurePolicy,
     pub(crate) deadline: Option<Duration>,
     pub(crate) replies: Topic,
+    /// The CloudEvents source of what its coordinators send.
+    pub(crate) source: Arc<str>,
     pub(crate) decode_input: DecodeFn,
     pub(crate) announcements: BTreeMap<Announcement, AnnouncementEdge>,
     pub(crate) callbacks: BTreeMap<Ending, Arc<dyn Callback>>,

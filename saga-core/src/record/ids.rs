@@ -188,6 +188,11 @@ impl RunId {
         Self(Uuid::from_u128(n))
     }
 
+    /// The id as it is shown, written into `buffer`.
+    pub(crate) fn text(self, buffer: &mut [u8; 32]) -> &str {
+        self.0.as_simple().encode_lower(buffer)
+    }
+
     /// The id as a number.
     pub const fn as_u128(self) -> u128 {
         self.0.as_u128()

@@ -62,13 +62,39 @@ impl Timestamp {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds, for example `2026-11-22T08:15:30.250Z`.
+/// RFC 3339 in UTC with milliseconds, for example `2026-11-22T08:15:30.250Z`; that form ends with the year 9999.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = civil_from_days(self.0 / 86_400_000);
-        let ms = self.0 % 86_400_000;
-        let (h, m, s, ms) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60, ms % 1_000);
-        write!(f, "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{ms:03}Z")
+        f.pad(self.text(&mut [0; 24]))
+    }
+}
+
+/// The last moment of the year 9999.
+const SHOWN_MAX_MS: u64 = 253_402_300_799_999;
+
+impl Timestamp {
+    /// As it is displayed, written into `buffer`. Every command carries it; formatting it would cost several times as much.
+    pub(crate) fn text(self, buffer: &mut [u8; 24]) -> &str {
+        let shown = self.0.min(SHOWN_MAX_MS);
+        let (year, month, day) = civil_from_days(shown / 86_400_000);
+        let ms = shown % 86_400_000;
+        *buffer = *b"0000-00-00T00:00:00.000Z";
+        let fields = [
+            (0..4, year),
+            (5..7, month),
+            (8..10, day),
+            (11..13, ms / 3_600_000),
+            (14..16, ms / 60_000 % 60),
+            (17..19, ms / 1_000 % 60),
+            (20..23, ms % 1_000),
+        ];
+        for (place, mut value) in fields {
+            for digit in buffer[place].iter_mut().rev() {
+                *digit = b'0' + (value % 10) as u8;
+                value /= 10;
+            }
+        }
+        std::str::from_utf8(buffer).expect("digits are ASCII")
     }
 }
 
@@ -107,6 +133,7 @@ mod tests {
         assert_eq!(shown(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(shown(951_782_400_000), "2000-02-29T00:00:00.000Z");
         assert_eq!(shown(1_795_335_330_250), "2026-11-22T08:15:30.250Z");
+        assert_eq!(shown(u64::MAX), "9999-12-31T23:59:59.999Z");
     }
 
     #[test]

@@ -60,27 +60,26 @@ impl Known {
 impl Command {
     /// The message id: `run/step/action/round`.
     pub fn message_id(&self) -> MessageId {
-        MessageId::new(text::format_shared(format_args!(
-            "{}/{}/{}/{}",
-            self.run, self.step, self.action, self.round
-        )))
+        let (run, round) = (&mut [0; 32], &mut [0; 10]);
+        let parts = [self.run.text(run), &self.step, self.action.as_str(), text::decimal(self.round, round)];
+        MessageId::new(text::joined(&[parts[0], "/", parts[1], "/", parts[2], "/", parts[3]]))
     }
 
-    /// The message that carries it on `topic`.
-    pub fn into_message(self, topic: Topic, source: impl std::fmt::Display) -> Message {
+    /// The message that carries it on `topic`; `source` is the CloudEvents source.
+    pub fn into_message(self, topic: Topic, source: &str) -> Message {
         let id = self.message_id();
         let mut headers = HeadersMut::new();
         headers.put(attributes::SPECVERSION, "1.0");
         headers.put(attributes::TYPE, "saga.command");
-        headers.put_display(attributes::SOURCE, source);
+        headers.put(attributes::SOURCE, source);
         headers.put(attributes::SUBJECT, self.key.id.as_str());
         headers.put(attributes::CONTENT_TYPE, "application/json");
-        headers.put_display(attributes::TIME, self.dispatched_at);
+        headers.put(attributes::TIME, self.dispatched_at.text(&mut [0; 24]));
         headers.put(attributes::SAGA, &self.key.saga);
-        headers.put_display(attributes::RUN, self.run);
+        headers.put(attributes::RUN, self.run.text(&mut [0; 32]));
         headers.put(attributes::STEP, &self.step);
         headers.put(attributes::ACTION, self.action.as_str());
-        headers.put_display(attributes::ROUND, self.round);
+        headers.put(attributes::ROUND, text::decimal(self.round, &mut [0; 10]));
         headers.put(attributes::REPLY_TO, self.reply_to.as_str());
         if self.action != Action::Execute {
             headers.put(attributes::VERDICT, self.known.as_str());

@@ -1,4 +1,4 @@
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 
 use super::text;
@@ -64,9 +64,14 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// Headers being written: names and values in turn, each as a netstring without its comma (`7:ce-saga`), so that reading them back is
-/// slicing text, with nothing to be validated again.
+/// Headers being written: names and values in turn, each after its length. The length is written as ASCII characters of six bits each, the
+/// lowest first, with the seventh bit saying that more follow: the whole is text, and reading it back is slicing, with nothing to be
+/// validated again.
 pub(crate) struct HeadersMut(String);
+
+const DIGIT_BITS: u32 = 6;
+const DIGIT: usize = (1 << DIGIT_BITS) - 1;
+const MORE: usize = 1 << DIGIT_BITS;
 
 impl HeadersMut {
     /// Empty, in the buffer where the last ones were written.
@@ -75,24 +80,18 @@ impl HeadersMut {
     }
 
     pub(crate) fn put(&mut self, name: &str, value: &str) {
-        self.netstring(name);
-        self.netstring(value);
+        for text in [name, value] {
+            self.length(text.len());
+            self.0.push_str(text);
+        }
     }
 
-    pub(crate) fn put_display(&mut self, name: &str, value: impl fmt::Display) {
-        self.netstring(name);
-        let begin = self.0.len();
-        write!(self.0, "{value}").expect("a string takes all");
-        // The length goes in front of what has just been written; it is short.
-        let length = self.0.len() - begin;
-        self.0.insert_str(begin, itoa(length, &mut [0; 20]));
-        self.0.insert(begin + (length.max(1).ilog10() as usize + 1), ':');
-    }
-
-    fn netstring(&mut self, text: &str) {
-        self.0.push_str(itoa(text.len(), &mut [0; 20]));
-        self.0.push(':');
-        self.0.push_str(text);
+    fn length(&mut self, mut length: usize) {
+        while length > DIGIT {
+            self.0.push(char::from((length & DIGIT | MORE) as u8));
+            length >>= DIGIT_BITS;
+        }
+        self.0.push(char::from(length as u8));
     }
 
     /// A copy at their true size.
@@ -101,31 +100,21 @@ impl HeadersMut {
     }
 }
 
-/// A number in decimal; formatting it would cost more than all the rest.
-fn itoa(mut n: usize, buffer: &mut [u8; 20]) -> &str {
-    let mut at = buffer.len();
-    loop {
-        at -= 1;
-        buffer[at] = b'0' + (n % 10) as u8;
-        n /= 10;
-        if n == 0 {
-            break;
-        }
-    }
-    std::str::from_utf8(&buffer[at..]).expect("digits are ASCII")
-}
-
 struct Iter<'a>(&'a str);
 
 impl<'a> Iter<'a> {
-    fn netstring(&mut self) -> &'a str {
-        let digits = self.0.bytes().take_while(|b| *b != b':');
-        let (mut length, mut count) = (0, 0);
-        for digit in digits {
-            length = length * 10 + usize::from(digit - b'0');
-            count += 1;
+    fn text(&mut self) -> &'a str {
+        let (mut length, mut shift) = (0, 0);
+        let mut digits = self.0.bytes();
+        loop {
+            let digit = usize::from(digits.next().expect("a length comes before the text"));
+            length |= (digit & DIGIT) << shift;
+            shift += DIGIT_BITS;
+            if digit & MORE == 0 {
+                break;
+            }
         }
-        let (text, rest) = self.0[count + 1..].split_at(length);
+        let (text, rest) = self.0[(shift / DIGIT_BITS) as usize..].split_at(length);
         self.0 = rest;
         text
     }
@@ -135,7 +124,7 @@ impl<'a> Iterator for Iter<'a> {
     type Item = (&'a str, &'a str);
 
     fn next(&mut self) -> Option<Self::Item> {
-        (!self.0.is_empty()).then(|| (self.netstring(), self.netstring()))
+        (!self.0.is_empty()).then(|| (self.text(), self.text()))
     }
 }
 
@@ -145,15 +134,15 @@ mod tests {
 
     #[test]
     fn values_of_every_length_are_read() {
-        for length in [0, 1, 9, 10, 11, 99, 100, 101, 999, 1_000, 123_456] {
+        for length in [0, 1, 31, 32, 33, 2_047, 2_048, 2_049, 123_456] {
             let value = "ü".repeat(length);
             let mut headers = HeadersMut::new();
             headers.put("a", &value);
-            headers.put_display("b", &value);
+            headers.put("b", "");
             headers.put("c", "end");
             let headers = headers.freeze();
             let read: Vec<_> = headers.iter().collect();
-            assert_eq!(read, [("a", &*value), ("b", &*value), ("c", "end")], "{length}");
+            assert_eq!(read, [("a", &*value), ("b", ""), ("c", "end")], "{length}");
         }
     }
 

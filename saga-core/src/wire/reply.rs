@@ -33,24 +33,24 @@ struct Reason<'a> {
 }
 
 impl Reply {
-    /// The message that carries it on `topic`.
-    pub fn into_message(self, topic: Topic, source: impl std::fmt::Display) -> Message {
-        let id = MessageId::new(text::format_shared(format_args!(
-            "{}/{}/{}/{}/reply",
-            self.run, self.step, self.action, self.round
-        )));
+    /// The message that carries it on `topic`; `source` is the CloudEvents source.
+    pub fn into_message(self, topic: Topic, source: &str) -> Message {
+        let (run, round) = (&mut [0; 32], &mut [0; 10]);
+        let parts = [self.run.text(run), &self.step, self.action.as_str(), text::decimal(self.round, round)];
+        let id =
+            MessageId::new(text::joined(&[parts[0], "/", parts[1], "/", parts[2], "/", parts[3], "/reply"]));
         let (verdict, payload) = write_report(self.report);
         let mut headers = HeadersMut::new();
         headers.put(attributes::SPECVERSION, "1.0");
         headers.put(attributes::TYPE, "saga.reply");
-        headers.put_display(attributes::SOURCE, source);
+        headers.put(attributes::SOURCE, source);
         headers.put(attributes::SUBJECT, self.key.id.as_str());
         headers.put(attributes::CONTENT_TYPE, "application/json");
         headers.put(attributes::SAGA, &self.key.saga);
-        headers.put_display(attributes::RUN, self.run);
+        headers.put(attributes::RUN, parts[0]);
         headers.put(attributes::STEP, &self.step);
         headers.put(attributes::ACTION, self.action.as_str());
-        headers.put_display(attributes::ROUND, self.round);
+        headers.put(attributes::ROUND, parts[3]);
         headers.put(attributes::VERDICT, verdict);
         if let Some(traceparent) = &self.traceparent {
             headers.put(attributes::TRACEPARENT, traceparent);
@@ -58,15 +58,18 @@ impl Reply {
         Message { topic, id, key: Some(self.key.id.shared()), headers: headers.freeze(), payload }
     }
 
-    /// Reads a reply from a message.
+    /// Reads a reply from a message. `None` when it does not carry the attributes of one: then it is for the user's codec.
     ///
     /// # Errors
     /// [`Malformed`] names the attribute that is missing or wrong.
-    pub fn parse(message: &Message) -> Result<Self, Malformed> {
+    pub fn parse(message: &Message) -> Result<Option<Self>, Malformed> {
         let raw = Raw::read(message);
+        if raw.action.is_none() || raw.run.is_none() {
+            return Ok(None);
+        }
         let action = raw.action()?;
         let report = read_report(message, action, raw.required("verdict", raw.verdict)?)?;
-        Ok(Self {
+        Ok(Some(Self {
             key: raw.key()?,
             run: raw.run()?,
             step: text::shared(raw.required("step", raw.step)?),
@@ -74,12 +77,7 @@ impl Reply {
             round: raw.round()?,
             report,
             traceparent: raw.traceparent.map(Into::into),
-        })
-    }
-
-    /// Whether a message carries the attributes of a reply; one that does not is for the user's codec.
-    pub fn is_attributed(message: &Message) -> bool {
-        message.headers.get(attributes::ACTION).is_some() && message.headers.get(attributes::RUN).is_some()
+        }))
     }
 }
 
@@ -241,9 +239,14 @@ mod tests {
                 traceparent: None,
             };
             let message = reply.clone().into_message(Topic::new("checkout.replies").unwrap(), "/saga");
-            assert!(Reply::is_attributed(&message));
-            assert_eq!(Reply::parse(&message), Ok(reply));
+            assert_eq!(Reply::parse(&message), Ok(Some(reply)));
         }
+    }
+
+    #[test]
+    fn a_message_without_attributes_is_not_a_reply() {
+        let message = Message::new(Topic::new("t").unwrap(), Payload::from("{}"));
+        assert_eq!(Reply::parse(&message), Ok(None));
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Text on the hot path: written without growing step by step, and shared where it comes again and again.
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
 use std::sync::Arc;
 
 /// A thread keeps no larger buffer than this for what it writes next.
@@ -30,11 +29,26 @@ pub(super) fn finish(scratch: String) -> Arc<str> {
     text
 }
 
-/// Formats text that is to be shared.
-pub(super) fn format_shared(text: fmt::Arguments<'_>) -> Arc<str> {
+/// The parts in one text, to be shared.
+pub(super) fn joined(parts: &[&str]) -> Arc<str> {
     let mut scratch = scratch();
-    fmt::write(&mut scratch, text).expect("a string takes all");
+    for part in parts {
+        scratch.push_str(part);
+    }
     finish(scratch)
+}
+
+/// A number in decimal.
+pub(super) fn decimal(mut n: u32, buffer: &mut [u8; 10]) -> &str {
+    let mut at = buffer.len();
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            return std::str::from_utf8(&buffer[at..]).expect("digits are ASCII");
+        }
+    }
 }
 
 /// The text, shared with the last message that had it: saga, step and topic names come in nearly every message.
@@ -66,6 +80,13 @@ impl Remembered {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_written_in_decimal() {
+        for n in [0, 1, 9, 10, 4_294_967_295] {
+            assert_eq!(decimal(n, &mut [0; 10]), n.to_string());
+        }
+    }
 
     #[test]
     fn a_text_that_comes_again_is_shared_and_others_are_forgotten() {

@@ -84,7 +84,7 @@ async fn whatever_the_bus_does_nothing_undone_has_an_effect() {
     let mut undone = HashSet::new();
     while let Ok(batch) = tokio::time::timeout(ms(120_000), replies.next(100)).await {
         for delivery in batch.unwrap() {
-            let reply = Reply::parse(&delivery.message).unwrap();
+            let reply = Reply::parse(&delivery.message).unwrap().unwrap();
             assert!(!matches!(reply.report, Report::UndoFailed { .. }), "{reply:?}");
             if reply.report == Report::Undone {
                 undone.insert(reply.run);

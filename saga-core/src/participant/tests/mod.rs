@@ -128,7 +128,7 @@ fn run(n: u128, command: Command) -> Command {
 }
 
 fn report(message: &Message) -> Report {
-    Reply::parse(message).unwrap().report
+    Reply::parse(message).unwrap().unwrap().report
 }
 
 fn succeeded(output: &'static str) -> Report {

@@ -10,7 +10,7 @@ async fn a_success_is_published_before_its_command_is_acknowledged() {
     let diary = rig.bus.settled(1).await;
     let [Done::Published(reply), Done::Acked] = &diary[..] else { panic!("{diary:?}") };
     assert_eq!(reply.topic.as_str(), "checkout.replies");
-    let reply = Reply::parse(reply).unwrap();
+    let reply = Reply::parse(reply).unwrap().unwrap();
     assert_eq!(reply.report, succeeded("21"));
     assert_eq!(reply.traceparent, command(Action::Execute).traceparent);
 }
