@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::stream::{FuturesUnordered, StreamExt};
 use saga_core::coordinator::CoordinatorOptions;
 use saga_core::memory::{InboxLimits, MemoryBus, MemoryInbox, MemoryLog, TokioClock};
 use saga_core::{Contract, Saga, Sagas, Service, StepContext, StepError, Undo, handler};
@@ -26,6 +27,9 @@ impl Order {
 struct Done {
     ok: bool,
 }
+
+/// How many tasks start sagas and await them.
+const LOAD_TASKS: usize = 4;
 
 const STEPS: [Contract<Order, Done>; 4] =
     [Contract::new("one"), Contract::new("two"), Contract::new("three"), Contract::new("four")];
@@ -79,18 +83,21 @@ impl Load {
         Arc::new(Self { sagas, gate, next: AtomicU64::new(0) })
     }
 
-    /// Keeps `in_flight` sagas running until `until`, each awaited to its end; returns how long each took.
+    /// Keeps `in_flight` sagas running until `until`, each awaited to its end; returns how long each took. They are awaited in a few tasks, as
+    /// a consumer would that starts sagas in batches: what is measured is the sagas, not the tasks around them.
     pub(crate) async fn drive(self: &Arc<Self>, in_flight: usize, until: Instant) -> Vec<Duration> {
-        let workers = (0..in_flight).map(|_| {
+        let tasks = in_flight.min(LOAD_TASKS);
+        let workers = (0..tasks).map(|task| {
             let load = Arc::clone(self);
+            let share = in_flight / tasks + usize::from(task < in_flight % tasks);
             tokio::spawn(async move {
+                let mut running: FuturesUnordered<_> = (0..share).map(|_| load.one()).collect();
                 let mut took = Vec::new();
-                while Instant::now() < until {
-                    let order = Order::new(load.next.fetch_add(1, Ordering::Relaxed));
-                    let begun = Instant::now();
-                    let outcome = load.sagas.run(&order.id, &order).await.expect("it starts");
-                    assert!(outcome.is_completed(), "{outcome:?}");
-                    took.push(begun.elapsed());
+                while let Some(one) = running.next().await {
+                    took.push(one);
+                    if Instant::now() < until {
+                        running.push(load.one());
+                    }
                 }
                 took
             })
@@ -100,6 +107,14 @@ impl Load {
             took.extend(worker.await.expect("a worker does not panic"));
         }
         took
+    }
+
+    async fn one(&self) -> Duration {
+        let order = Order::new(self.next.fetch_add(1, Ordering::Relaxed));
+        let begun = Instant::now();
+        let outcome = self.sagas.run(&order.id, &order).await.expect("it starts");
+        assert!(outcome.is_completed(), "{outcome:?}");
+        begun.elapsed()
     }
 
     /// How many sagas were begun; between two drives, all of them have ended.

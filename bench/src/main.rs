@@ -6,6 +6,10 @@ mod process;
 
 use std::process::ExitCode;
 
+/// What a service with this load would use: messages are made on one thread and freed on another, at which the system's allocator is slow.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
