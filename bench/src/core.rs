@@ -12,14 +12,21 @@ const RUNS: usize = 5;
 const RUN: Duration = Duration::from_secs(3);
 const WARM_UP: Duration = Duration::from_secs(1);
 const HELD_IN_FLIGHT: u64 = 20_000;
+const IN_FLIGHT_MAX: usize = 30_000;
 const FINISHED: u64 = 150_000;
 
+/// What is measured with the system's allocator.
+pub(crate) const MEMORY: [&str; 3] = ["in-flight-memory", "queued-memory", "finished-memory"];
+/// Sagas in flight.
+pub(crate) const THROUGHPUT: [&str; 3] = ["1", "64", "1024"];
+
 /// Runs every part in a process of its own, so that none measures what another has left behind.
-pub(crate) fn run() {
+pub(crate) fn run(parts: &[&str]) {
+    let allocator = if cfg!(feature = "mimalloc") { "mimalloc" } else { "the system's allocator" };
     println!(
-        "in-memory bus, log and inbox; a saga of 4 parallel steps of 300 B; 2 worker threads; nothing durable"
+        "in-memory bus, log and inbox; a saga of 4 parallel steps of 300 B; 2 worker threads; {allocator}"
     );
-    let parts = ["in-flight-memory", "finished-memory", "1", "64", "1024"].map(|part| {
+    let results = parts.iter().map(|part| {
         let program = std::env::current_exe().expect("this program");
         let child =
             Command::new(program).args(["core", part]).stderr(Stdio::inherit()).output().expect("it starts");
@@ -29,18 +36,26 @@ pub(crate) fn run() {
         println!("{shown}");
         serde_json::from_str::<serde_json::Value>(result).expect("JSON")
     });
-    println!("{}", json!({ "benchmark": "core", "parts": parts }));
+    println!(
+        "{}",
+        json!({ "benchmark": "core", "allocator": allocator, "parts": results.collect::<Vec<_>>() })
+    );
 }
 
 /// One part: a line for people, and one of JSON.
 pub(crate) fn part(name: &str) {
     let result = match name {
         "in-flight-memory" => {
-            let bytes = memory_in_flight();
+            let bytes = memory_in_flight(true);
             println!(
-                "memory of a saga in flight: {bytes} B (resident; {HELD_IN_FLIGHT} held at their handlers)"
+                "memory of a saga in flight: {bytes} B in its coordinator and the log (resident; {HELD_IN_FLIGHT} unanswered)"
             );
             json!({ "in_flight_bytes": bytes })
+        }
+        "queued-memory" => {
+            let bytes = memory_in_flight(false);
+            println!("the same with its four commands still on the in-memory bus: {bytes} B");
+            json!({ "in_flight_bytes_queued": bytes })
         }
         "finished-memory" => {
             let (log, inbox) = (memory_finished(Some(1_000)), memory_finished(None));
@@ -62,7 +77,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 fn throughput(in_flight: usize) -> serde_json::Value {
     runtime().block_on(async {
-        let load = Load::start(10_000, true, None);
+        let load = Load::start(10_000, None);
         load.drive(in_flight, Instant::now() + WARM_UP).await;
         let mut runs = Vec::new();
         for run in 1..=RUNS {
@@ -89,27 +104,25 @@ fn throughput(in_flight: usize) -> serde_json::Value {
     })
 }
 
-/// Holds many sagas at their first handlers' gate and looks at what they take.
-fn memory_in_flight() -> u64 {
+/// Leaves many sagas unanswered and looks at what they take: with their commands consumed by participants that say nothing, and with their
+/// commands still on the in-memory bus.
+fn memory_in_flight(are_commands_consumed: bool) -> u64 {
     runtime().block_on(async {
-        let load = Load::start(usize::try_from(HELD_IN_FLIGHT).expect("it fits"), false, None);
+        let load = Load::start_unserved(IN_FLIGHT_MAX, are_commands_consumed).await;
         load.start_one().await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
         let before = resident_bytes();
         for _ in 1..HELD_IN_FLIGHT {
             load.start_one().await;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let after = resident_bytes();
-        load.gate.close();
-        (after - before) / HELD_IN_FLIGHT
+        (resident_bytes() - before) / HELD_IN_FLIGHT
     })
 }
 
 /// Lets many sagas end and looks at what grows meanwhile. With few inbox rows, that is the log alone.
 fn memory_finished(rows_max: Option<usize>) -> u64 {
     runtime().block_on(async {
-        let load = Load::start(10_000, true, rows_max);
+        let load = Load::start(10_000, rows_max);
         let run = async |count: u64| {
             let begun = load.finished();
             while load.finished() - begun < count {

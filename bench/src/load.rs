@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use saga_core::coordinator::CoordinatorOptions;
-use saga_core::memory::{InboxLimits, MemoryBus, MemoryInbox, MemoryLog, TokioClock};
-use saga_core::{Contract, Saga, Sagas, Service, StepContext, StepError, Undo, handler};
+use saga_core::memory::{InboxLimits, MemoryBus, MemoryInbox, TokioClock};
+use saga_core::ports::{Delivery, SubscriptionSpec};
+use saga_core::{
+    Contract, EventBus, Saga, Sagas, Service, ServiceBuilder, StepContext, StepError, Topic, Undo, handler,
+};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Order {
@@ -34,53 +36,58 @@ const LOAD_TASKS: usize = 4;
 const STEPS: [Contract<Order, Done>; 4] =
     [Contract::new("one"), Contract::new("two"), Contract::new("three"), Contract::new("four")];
 
-/// A running service, and the gate that its handlers wait at.
+/// A running service.
 pub(crate) struct Load {
-    pub(crate) sagas: Sagas<Order>,
-    pub(crate) gate: Arc<Semaphore>,
+    sagas: Sagas<Order>,
     next: AtomicU64,
 }
 
 impl Load {
-    /// Starts a service in memory. Handlers pass the gate at once unless it is closed.
-    pub(crate) fn start(
-        in_flight_max: usize,
-        is_gate_open: bool,
-        inbox_rows_max: Option<usize>,
-    ) -> Arc<Self> {
-        let mut saga = Saga::<Order>::builder("bench", 1);
-        for step in &STEPS {
-            saga.step(step, Order::clone);
-        }
-        let saga = saga.build().expect("the saga can run");
-        let mut options = CoordinatorOptions::default();
-        options.sagas_in_flight_max = in_flight_max;
-        options.sagas_cached_max = in_flight_max.max(options.sagas_cached_max);
+    /// Starts a service in memory that coordinates the saga and does its steps.
+    pub(crate) fn start(in_flight_max: usize, inbox_rows_max: Option<usize>) -> Arc<Self> {
+        let saga = saga();
         let mut limits = InboxLimits::default();
         limits.rows_max = inbox_rows_max.unwrap_or(limits.rows_max);
         let clock = Arc::new(TokioClock::new());
-        let gate = Arc::new(Semaphore::new(if is_gate_open { Semaphore::MAX_PERMITS } else { 0 }));
-        let mut service = Service::builder(Arc::new(MemoryBus::new()))
-            .log(Arc::new(MemoryLog::builder().clock(Arc::clone(&clock) as _).build()))
-            .inbox(Arc::new(MemoryInbox::with_limits(Arc::clone(&clock) as _, limits)))
-            .coordinator_options(options)
-            .coordinate(&saga);
+        let inbox = Arc::new(MemoryInbox::with_limits(clock, limits));
+        let mut service = coordinator(Arc::new(MemoryBus::new()), &saga, in_flight_max).inbox(inbox);
         for step in &STEPS {
-            let gate = Arc::clone(&gate);
-            let execute = move |_: Order, _: StepContext| {
-                let gate = Arc::clone(&gate);
-                async move {
-                    let _passed = gate.acquire().await?;
-                    Ok::<_, StepError>(Done { ok: true })
-                }
-            };
+            let execute = |_: Order, _: StepContext| async { Ok::<_, StepError>(Done { ok: true }) };
             let undo = |_: Undo<Order, Done>, _: StepContext| async { Ok(()) };
             service = service.serve(step, handler(execute).undo(undo));
         }
-        let service = service.build().expect("the service can run");
-        let sagas = service.sagas(&saga).expect("it coordinates the saga");
+        Self::run(service.build().expect("the service can run"), &saga)
+    }
+
+    /// Starts a service in memory that only coordinates the saga: nobody answers. Its commands are taken off the bus, or stay there.
+    pub(crate) async fn start_unserved(in_flight_max: usize, are_commands_consumed: bool) -> Arc<Self> {
+        let saga = saga();
+        let bus = Arc::new(MemoryBus::new());
+        let service = coordinator(Arc::clone(&bus) as _, &saga, in_flight_max);
+        let load = Self::run(service.build().expect("the service can run"), &saga);
+        // The coordinator declares the topics as it starts.
+        load.start_one().await;
+        for step in STEPS.iter().filter(|_| are_commands_consumed) {
+            let spec = SubscriptionSpec {
+                topic: Topic::new(step.topic()).expect("a topic name"),
+                group: step.name().into(),
+                in_flight_max: 1_024,
+                key_order: false,
+            };
+            let subscription = bus.subscribe(spec).await.expect("it is declared");
+            tokio::spawn(async move {
+                while let Ok(commands) = subscription.next(512).await {
+                    subscription.settle(commands.into_iter().map(Delivery::ack).collect()).await;
+                }
+            });
+        }
+        load
+    }
+
+    fn run(service: Service, saga: &Saga<Order>) -> Arc<Self> {
+        let sagas = service.sagas(saga).expect("it coordinates the saga");
         tokio::spawn(service.run(std::future::pending()));
-        Arc::new(Self { sagas, gate, next: AtomicU64::new(0) })
+        Arc::new(Self { sagas, next: AtomicU64::new(0) })
     }
 
     /// Keeps `in_flight` sagas running until `until`, each awaited to its end; returns how long each took. They are awaited in a few tasks, as
@@ -127,4 +134,19 @@ impl Load {
         let order = Order::new(self.next.fetch_add(1, Ordering::Relaxed));
         self.sagas.start(&order.id, &order).await.expect("it starts");
     }
+}
+
+fn saga() -> Saga<Order> {
+    let mut saga = Saga::<Order>::builder("bench", 1);
+    for step in &STEPS {
+        saga.step(step, Order::clone);
+    }
+    saga.build().expect("the saga can run")
+}
+
+fn coordinator(bus: Arc<dyn EventBus>, saga: &Saga<Order>, in_flight_max: usize) -> ServiceBuilder {
+    let mut options = CoordinatorOptions::default();
+    options.sagas_in_flight_max = in_flight_max;
+    options.sagas_cached_max = in_flight_max.max(options.sagas_cached_max);
+    Service::builder(bus).coordinator_options(options).coordinate(saga)
 }

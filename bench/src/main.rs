@@ -7,16 +7,18 @@ mod process;
 use std::process::ExitCode;
 
 /// What a service with this load would use: messages are made on one thread and freed on another, at which the system's allocator is slow.
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["core"] => core::run(),
+        ["core", "memory"] => core::run(&core::MEMORY),
+        ["core", "throughput"] => core::run(&core::THROUGHPUT),
         ["core", part] => core::part(part),
         ref other => {
-            eprintln!("usage: cargo xtask bench core\n{other:?} is not a benchmark");
+            eprintln!("usage: saga-bench core memory|throughput\n{other:?} is not a benchmark");
             return ExitCode::from(2);
         }
     }

@@ -19,10 +19,7 @@ fn main() -> ExitCode {
             Ok(stages) => test::run(&stages),
             Err(problem) => return misused(&problem),
         },
-        ["bench", benchmark @ ..] => {
-            let args = ["run", "--release", "--quiet", "--package", "saga-bench", "--"];
-            command::run(command::cargo(args.iter().chain(benchmark))).map(|()| true)
-        }
+        ["bench", "core"] => bench_core(),
         [other, ..] => return misused(&format!("there is no command {other:?}")),
     };
     match done {
@@ -33,6 +30,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Memory with the allocator that everyone has, throughput with the one that a service under such a load would use.
+fn bench_core() -> Result<bool, String> {
+    let bench = ["run", "--release", "--quiet", "--package", "saga-bench"];
+    command::run(command::cargo(bench.into_iter().chain(["--", "core", "memory"])))?;
+    command::run(command::cargo(bench.into_iter().chain([
+        "--features",
+        "mimalloc",
+        "--",
+        "core",
+        "throughput",
+    ])))?;
+    Ok(true)
 }
 
 fn misused(problem: &str) -> ExitCode {

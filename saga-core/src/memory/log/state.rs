@@ -166,6 +166,9 @@ impl State {
             let name = self.names.number(key.saga);
             let key = SagaKey { saga: Arc::clone(self.names.get(name)), id: key.id };
             let definition = self.definitions.number(definition);
+            // Most of its entries are there from the start: no room for as many again.
+            let mut entries = entries;
+            entries.shrink_to_fit();
             let saga = Stored { key, run, definition, entries, status, wake_at, owner, filed: None };
             let slot = self.sagas.insert(saga);
             self.places.insert(hash, &self.sagas.get(slot).key, Found::Live(slot));
