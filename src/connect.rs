@@ -30,7 +30,22 @@ pub async fn connect(url: &str) -> Result<Arc<dyn EventBus>, Error> {
     match scheme {
         "memory" if rest.is_empty() => Ok(Arc::new(MemoryBus::new())),
         "memory" => Err(refused("\"memory:\" takes nothing after the colon".to_owned())),
-        other => Err(refused(format!("the scheme \"{}\" is not compiled in", shown(other)))),
+        other => Err(refused(match feature_of(other) {
+            Some(feature) => format!(
+                "the scheme \"{other}\" is for the feature \"{feature}\", which this version of saga-rs does not offer yet"
+            ),
+            None => format!("the scheme \"{}\" is not known", shown(other)),
+        })),
+    }
+}
+
+/// The feature whose adapter takes a scheme.
+fn feature_of(scheme: &str) -> Option<&'static str> {
+    match scheme {
+        "kafka" => Some("kafka"),
+        "amqp" | "amqps" => Some("rabbit"),
+        "nats" => Some("nats"),
+        _ => None,
     }
 }
 
@@ -59,6 +74,8 @@ mod tests {
             assert!(text.contains("memory:"), "{text}");
             assert!(!text.contains("secret"), "{text}");
         }
+        let error = connect("amqp://user:secret@localhost").await.unwrap_err().to_string();
+        assert!(error.contains("feature \"rabbit\""), "{error}");
         assert!(connect("memory:").await.is_ok());
     }
 }
