@@ -68,8 +68,8 @@ impl Engine {
         self.admitted -= usize::from(std::mem::take(&mut slot.is_admitted));
     }
 
-    /// An append is over: on with the next inputs, or, of a saga that is not in memory, with nothing.
-    fn let_go(&mut self, key: &SagaKey) {
+    /// An append, or the delay after one or a load that failed, is over: on with the next inputs, or, of a saga that is not in memory, with nothing.
+    pub(super) fn let_go(&mut self, key: &SagaKey) {
         let slot = self.slots.get_mut(key).expect("a slot being appended stays");
         slot.is_busy = false;
         if slot.instance.is_none() && slot.is_idle() {

@@ -268,7 +268,7 @@ impl Engine {
             Happening::Called(called) => self.called(called),
             Happening::Polled(polled) => self.polled(polled),
             Happening::Renewed(result) => self.renewed(result),
-            Happening::Again(keys) => self.again(keys),
+            Happening::Again(keys) => keys.iter().for_each(|key| self.let_go(key)),
             Happening::Reported => self.report_later(),
             Happening::ReportDue => self.report_now(),
         }
@@ -323,15 +323,6 @@ impl Engine {
         }
         if let Some(receiver) = self.starts.take() {
             self.work.push(receive(receiver, true));
-        }
-    }
-
-    fn again(&mut self, keys: Vec<SagaKey>) {
-        for key in keys {
-            if let Some(slot) = self.slots.get_mut(&key) {
-                slot.is_busy = false;
-            }
-            self.enqueue(&key);
         }
     }
 
