@@ -1,6 +1,9 @@
 //! The core of `saga-rs`. Users depend on the facade package `saga-rs` (library `saga`), which re-exports all of this.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "adapter")]
+#[cfg_attr(docsrs, doc(cfg(feature = "adapter")))]
+pub mod adapter;
 pub mod contract;
 pub mod coordinator;
 pub mod definition;

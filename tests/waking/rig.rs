@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use saga::memory::{MemoryBus, MemoryInbox, MemoryLog, TokioClock};
 use saga::ports::{
-    Capabilities, Clock, Declaration, Delivery, Inbox, Lag, Published, Record, SagaLog, Settled, Settlement,
-    StoredSaga, Subscription, SubscriptionSpec,
+    Capabilities, Clock, Declaration, Delivery, Health, Inbox, Lag, Published, Record, SagaLog, Settled,
+    Settlement, StoredSaga, Subscription, SubscriptionSpec,
 };
 use saga::record::{Fact, RunId, SagaKey};
 use saga::{
@@ -243,6 +243,14 @@ impl EventBus for TapBus {
         self.inner.publish(batch).await
     }
 
+    async fn publish_atomic(&self, batch: Vec<Message>) -> Published {
+        self.inner.publish_atomic(batch).await
+    }
+
+    fn health(&self) -> Health {
+        self.inner.health()
+    }
+
     async fn subscribe(&self, spec: SubscriptionSpec) -> Result<Arc<dyn Subscription>, Error> {
         let is_replies = spec.topic.as_str().ends_with(".replies");
         let inner = self.inner.subscribe(spec).await?;
@@ -283,6 +291,10 @@ impl Subscription for TapSubscription {
 
     async fn settle(&self, batch: Vec<Settlement>) -> Vec<Settled> {
         self.inner.settle(batch).await
+    }
+
+    fn set_in_flight_max(&self, in_flight_max: usize) {
+        self.inner.set_in_flight_max(in_flight_max);
     }
 
     async fn lag(&self) -> Result<Lag, Error> {

@@ -12,8 +12,9 @@ use super::outcome::Outcome;
 use crate::definition::Saga;
 use crate::error::{Error, ErrorKind};
 use crate::machine::{Instance, View};
-use crate::ports::{Query, Record, StoredSaga, Summary};
+use crate::ports::{DeadLetter, Query, Record, StoredSaga, Summary};
 use crate::record::{InvalidName, Resolution, RunId, SagaId, SagaKey, Status};
+use crate::wire::Command;
 
 /// A handle to start, see and operate the sagas of one definition. Cloning it is cheap.
 ///
@@ -245,6 +246,27 @@ impl<In> Sagas<In> {
         why: &str,
     ) -> Result<(), Error> {
         self.operate(id.as_ref(), NamedVerb::Retry { step: step.map(Into::into) }, who, why).await
+    }
+
+    /// Tries the step again whose command is this dead letter, in a new round, as [`retry`](Self::retry) does. The letter itself stays as
+    /// evidence. `who` and `why` are kept in the saga's record.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) when the letter is no command of a saga of this name; [`NotAllowed`](ErrorKind::NotAllowed) when the
+    /// step is not stuck, as when the saga has moved on; [`NotFound`](ErrorKind::NotFound) when its saga has been pruned.
+    pub async fn redrive(&self, letter: &DeadLetter, who: &str, why: &str) -> Result<(), Error> {
+        let message = &letter.message;
+        let command = Command::parse(message).map_err(|malformed| {
+            let text =
+                format!("dead letter {} of topic {} is no command of a saga", message.id, message.topic);
+            Error::new(ErrorKind::Invalid, text).with_source(malformed)
+        })?;
+        if command.key.saga != self.saga.id().name {
+            let (id, saga) = (&message.id, &command.key.saga);
+            let text = format!("dead letter {id} is of saga {saga}, not of {}", self.saga.id().name);
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        self.retry(command.key.id.as_str(), Some(&command.step), who, why).await
     }
 
     /// Declares what a stuck or silent step is. It takes effect once the step's barrier row is sealed, so that a stale command cannot run

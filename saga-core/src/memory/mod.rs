@@ -11,7 +11,7 @@ mod log;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use bus::{DeadLetter, FaultTopics, Faults, MemoryBus, MemoryBusBuilder};
+pub use bus::{FaultTopics, Faults, MemoryBus, MemoryBusBuilder};
 pub use clock::TokioClock;
 pub(crate) use hash::FastHash;
 pub use inbox::{InboxLimits, MemoryInbox};

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::delivery::{Delivery, Settled, Settlement};
+use super::health::Health;
 use crate::error::Error;
 use crate::record::{Timestamp, Topic};
 use crate::wire::Message;
@@ -17,7 +19,7 @@ use crate::wire::Message;
 ///   and retries, are to be expected. Never promised: exactly once, exclusive ownership of a partition, precise delays.
 /// - A group is durable from its declaration on: declare before you publish.
 /// - The adapter carries [`Message::id`], key, headers and payload unchanged, and never deduplicates: a message sent again with the same
-///   id arrives again.
+///   id arrives again. A message of somebody else's producer that has no id is given one.
 #[cfg_attr(any(test, feature = "mock"), mockall::automock)]
 #[async_trait]
 pub trait EventBus: Send + Sync + fmt::Debug {
@@ -37,12 +39,23 @@ pub trait EventBus: Send + Sync + fmt::Debug {
     /// Dropping the future leaves it open which of them were published.
     async fn publish(&self, batch: Vec<Message>) -> Vec<Published>;
 
+    /// Publishes a batch, over several topics if need be, whole or not at all, and answers once for all of it. Readers of one topic may see their
+    /// part before readers of another see theirs; nobody ever sees a part of a batch that failed.
+    ///
+    /// On a bus without [`Capabilities::atomic_publish`] the answer is [`Rejected`](Published::Rejected) as
+    /// [`NotAllowed`](crate::ErrorKind::NotAllowed), and nothing was published. One message that is refused refuses the batch. After
+    /// [`Unknown`](Published::Unknown), or when the future was dropped, all of it is there or none: publish it again with the same ids.
+    async fn publish_atomic(&self, batch: Vec<Message>) -> Published;
+
     /// Joins a group.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) when the topic or group was not declared;
     /// [`Permanent`](crate::ErrorKind::Permanent) when the subscription asks for what the bus cannot do.
     async fn subscribe(&self, spec: SubscriptionSpec) -> Result<Arc<dyn Subscription>, Error>;
+
+    /// What is wrong at the moment, as far as this client knows: a connection that is down, a topic that vanished. Never waits.
+    fn health(&self) -> Health;
 
     /// Flushes what was accepted and closes connections, within `deadline`. Calls from then on fail as
     /// [`Stopped`](crate::ErrorKind::Stopped). Closing twice is closing once.
@@ -170,6 +183,10 @@ pub trait Subscription: Send + Sync + fmt::Debug {
     /// as dropped and is delivered again. Dropping the future leaves open which were settled; the rest is delivered again.
     async fn settle(&self, batch: Vec<Settlement>) -> Vec<Settled>;
 
+    /// From now on at most this many deliveries are unsettled at once. When that is fewer than there are, nothing is taken back: no more is delivered
+    /// until enough are settled. Zero pauses the delivery.
+    fn set_in_flight_max(&self, in_flight_max: usize);
+
     /// How far behind the group is.
     ///
     /// # Errors
@@ -190,131 +207,4 @@ pub struct Lag {
     pub in_flight: u64,
     /// When the oldest message in `ready` was published, if the bus can tell.
     pub oldest_ready: Option<Timestamp>,
-}
-
-/// A message handed to a consumer, to be settled once: [`ack`](Delivery::ack), [`retry`](Delivery::retry) or
-/// [`dead_letter`](Delivery::dead_letter), each of which consumes it. Dropped without, it is delivered again.
-///
-/// ```compile_fail,E0382
-/// # fn settle_twice(delivery: saga_core::ports::Delivery) {
-/// let once = delivery.ack();
-/// let twice = delivery.ack(); // the delivery is gone: this does not compile
-/// # }
-/// ```
-#[derive(Debug)]
-#[must_use = "a delivery that is dropped is delivered again"]
-pub struct Delivery {
-    /// The message.
-    pub message: Message,
-    /// Which delivery of this message to this group it is, from 1. A hint: a broker may lose count.
-    pub attempt: u32,
-    receipt: Receipt,
-}
-
-impl Delivery {
-    /// For adapters: hands a message out.
-    pub const fn new(message: Message, attempt: u32, receipt: Receipt) -> Self {
-        Self { message, attempt, receipt }
-    }
-
-    /// Done with it.
-    #[must_use = "pass it to `Subscription::settle`"]
-    pub fn ack(self) -> Settlement {
-        self.settle(Disposition::Ack)
-    }
-
-    /// To be delivered again, no sooner than `after`, with the attempt one higher.
-    #[must_use = "pass it to `Subscription::settle`"]
-    pub fn retry(self, after: Duration) -> Settlement {
-        self.settle(Disposition::Retry { after })
-    }
-
-    /// To be put with the dead letters, with the reason.
-    #[must_use = "pass it to `Subscription::settle`"]
-    pub fn dead_letter(self, reason: impl Into<String>) -> Settlement {
-        self.settle(Disposition::DeadLetter { reason: reason.into() })
-    }
-
-    fn settle(self, disposition: Disposition) -> Settlement {
-        Settlement { message: self.message, attempt: self.attempt, disposition, receipt: self.receipt }
-    }
-}
-
-/// A decision on a delivery, for [`Subscription::settle`]. Dropped instead, the message is delivered again.
-#[derive(Debug)]
-#[must_use = "pass it to `Subscription::settle`"]
-pub struct Settlement {
-    /// The message, for adapters that publish it anew.
-    pub message: Message,
-    /// Its attempt.
-    pub attempt: u32,
-    /// What is to become of it.
-    pub disposition: Disposition,
-    /// Which delivery.
-    pub receipt: Receipt,
-}
-
-/// What is to become of a delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Disposition {
-    /// Done.
-    Ack,
-    /// Deliver again.
-    Retry {
-        /// No sooner than this.
-        after: Duration,
-    },
-    /// Put with the dead letters.
-    DeadLetter {
-        /// Why.
-        reason: String,
-    },
-}
-
-/// What became of a settlement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Settled {
-    /// It took effect.
-    Settled,
-    /// Too late: the delivery had been taken back, and the message is or was delivered again.
-    Stale,
-}
-
-/// What an adapter needs to find a delivery again. Dropping it unspent tells its [`ReceiptHome`].
-pub struct Receipt {
-    token: u64,
-    home: Option<Arc<dyn ReceiptHome>>,
-}
-
-/// Where an adapter hears that a delivery was dropped unsettled.
-pub trait ReceiptHome: Send + Sync {
-    /// The delivery with this token was dropped: deliver its message again. Must not block.
-    fn dropped(&self, token: u64);
-}
-
-impl Receipt {
-    /// A receipt with a token of the adapter's choice.
-    pub fn new(token: u64, home: Arc<dyn ReceiptHome>) -> Self {
-        Self { token, home: Some(home) }
-    }
-
-    /// Takes the token out; the receipt's drop then says nothing.
-    pub fn spend(mut self) -> u64 {
-        self.home = None;
-        self.token
-    }
-}
-
-impl Drop for Receipt {
-    fn drop(&mut self) {
-        if let Some(home) = self.home.take() {
-            home.dropped(self.token);
-        }
-    }
-}
-
-impl fmt::Debug for Receipt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receipt").field("token", &self.token).finish_non_exhaustive()
-    }
 }

@@ -7,10 +7,10 @@ use tokio::task::JoinSet;
 use super::fault::{Harm, Plan, Sent};
 use super::recorder::Recorder;
 use crate::error::Error;
-use crate::memory::{DeadLetter, MemoryBus, lock};
+use crate::memory::{MemoryBus, lock};
 use crate::ports::{
-    Capabilities, Clock, Declaration, Delivery, Disposition, EventBus, Lag, Published, Settled, Settlement,
-    Subscription, SubscriptionSpec,
+    Capabilities, Clock, DeadLetter, Declaration, Delivery, Disposition, EventBus, Health, Lag, Published,
+    Settled, Settlement, Subscription, SubscriptionSpec,
 };
 use crate::record::Action;
 use crate::wire::{Message, attributes};
@@ -101,6 +101,14 @@ impl EventBus for TestBus {
             .collect()
     }
 
+    async fn publish_atomic(&self, batch: Vec<Message>) -> Published {
+        self.inner.publish_atomic(batch).await
+    }
+
+    fn health(&self) -> Health {
+        self.inner.health()
+    }
+
     async fn subscribe(&self, spec: SubscriptionSpec) -> Result<Arc<dyn Subscription>, Error> {
         let group = Arc::clone(&spec.group);
         let inner = self.inner.subscribe(spec).await?;
@@ -156,6 +164,10 @@ impl Subscription for TestSubscription {
             }
         }
         self.inner.settle(batch).await
+    }
+
+    fn set_in_flight_max(&self, in_flight_max: usize) {
+        self.inner.set_in_flight_max(in_flight_max);
     }
 
     async fn lag(&self) -> Result<Lag, Error> {

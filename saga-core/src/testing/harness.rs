@@ -16,9 +16,9 @@ use super::world::World;
 use crate::contract::{Contract, StepKind};
 use crate::coordinator::{CoordinatorOptions, Sagas, Started};
 use crate::definition::Saga;
-use crate::memory::{DeadLetter, Faults};
+use crate::memory::Faults;
 use crate::participant::{ServeOptions, ServedBy};
-use crate::ports::{Callback, EventBus, Published};
+use crate::ports::{Callback, DeadLetter, EventBus, Published};
 use crate::record::SagaId;
 use crate::wire::Message;
 

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::facts::in_words;
 use super::timeline::{Moment, Timeline};
 use crate::definition::Definition;
-use crate::memory::{DeadLetter, lock};
-use crate::ports::{Append, Ended};
+use crate::memory::lock;
+use crate::ports::{Append, DeadLetter, Ended};
 use crate::record::{Action, Entry, RunId, SagaId, Status, Timestamp};
 use crate::wire::{Message, attributes};
 

@@ -7,8 +7,7 @@ use super::timeline::Timeline;
 use crate::coordinator::Outcome;
 use crate::definition::Definition;
 use crate::machine::Instance;
-use crate::memory::DeadLetter;
-use crate::ports::Ended;
+use crate::ports::{DeadLetter, Ended};
 use crate::record::Entry;
 use crate::wire::Message;
 

@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use tokio::sync::Notify;
 
-use super::dead::{DeadLetter, DeadLetters};
+use super::dead::DeadLetters;
 use super::faults::{Fate, FaultSource, Faults};
 use super::group::{GivenUp, Queued};
 use super::topic::TopicCell;
 use crate::error::{Error, ErrorKind};
 use crate::memory::hash::FastHash;
 use crate::memory::lock;
-use crate::ports::{Clock, Declaration, TopicKind};
+use crate::ports::{Clock, DeadLetter, Declaration, TopicKind};
 use crate::record::{Timestamp, Topic};
 use crate::wire::Message;
 

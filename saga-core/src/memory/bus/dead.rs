@@ -1,24 +1,9 @@
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use crate::record::{Timestamp, Topic};
+use crate::ports::DeadLetter;
+use crate::record::Topic;
 use crate::wire::Message;
 use crate::wire::attributes::{DEAD_GROUP, DEAD_REASON, DEAD_TOPIC};
-
-/// A message that a consumer gave up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// The message as it was published, with the headers `ce-deadreason`, `ce-deadtopic` and `ce-deadgroup` added.
-    pub message: Message,
-    /// Why.
-    pub reason: String,
-    /// The group that gave it up.
-    pub group: Arc<str>,
-    /// How often it had been delivered to that group.
-    pub attempts: u32,
-    /// When it was given up.
-    pub at: Timestamp,
-}
 
 /// The dead letters of all topics, the oldest first.
 #[derive(Default)]

@@ -138,7 +138,7 @@ impl GroupState {
         let ready = self.fresh.len() + self.again.len();
         let state = self.members.iter_mut().find(|state| state.id == member && !state.closed);
         let Some(state) = state else { return Taken::Closed };
-        let room = state.in_flight_max - state.in_flight;
+        let room = state.in_flight_max.saturating_sub(state.in_flight);
         let count = ready.min(max).min(room);
         if count == 0 {
             // Without room, what becomes due cannot be taken either: only settling helps.
@@ -186,6 +186,13 @@ impl GroupState {
     pub(super) fn give_back(&mut self, token: u64, member: u32) {
         if let Some(held) = self.remove(token, member) {
             self.again.push_back(held.queued);
+        }
+    }
+
+    /// From now on this member may hold so many deliveries.
+    pub(super) fn resize(&mut self, member: u32, in_flight_max: usize) {
+        if let Some(state) = self.members.iter_mut().find(|state| state.id == member) {
+            state.in_flight_max = in_flight_max;
         }
     }
 

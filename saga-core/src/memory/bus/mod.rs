@@ -21,12 +21,13 @@ use async_trait::async_trait;
 
 use self::broker::Broker;
 pub use self::builder::MemoryBusBuilder;
-pub use self::dead::DeadLetter;
 pub use self::faults::{FaultTopics, Faults};
 use self::subscription::{Member, MemorySubscription};
 use crate::error::{Error, ErrorKind};
 use crate::memory::lock;
-use crate::ports::{Capabilities, Declaration, EventBus, Published, Subscription, SubscriptionSpec};
+use crate::ports::{
+    Capabilities, DeadLetter, Declaration, EventBus, Health, Published, Subscription, SubscriptionSpec,
+};
 use crate::record::Topic;
 use crate::wire::Message;
 
@@ -141,6 +142,16 @@ impl EventBus for MemoryBus {
 
     async fn publish(&self, batch: Vec<Message>) -> Vec<Published> {
         publish::publish(&self.connection, batch).await
+    }
+
+    async fn publish_atomic(&self, _batch: Vec<Message>) -> Published {
+        let message =
+            "the in-memory bus cannot publish a batch whole or not at all; publish it message by message";
+        Published::Rejected(Error::new(ErrorKind::NotAllowed, message))
+    }
+
+    fn health(&self) -> Health {
+        Health::default()
     }
 
     async fn subscribe(&self, spec: SubscriptionSpec) -> Result<Arc<dyn Subscription>, Error> {

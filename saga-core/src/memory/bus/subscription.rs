@@ -128,6 +128,12 @@ impl Subscription for MemorySubscription {
         answers
     }
 
+    fn set_in_flight_max(&self, in_flight_max: usize) {
+        let Member { topic, group, id, .. } = &*self.member;
+        lock(&topic.state).groups[*group].resize(*id, in_flight_max);
+        topic.wake.notify_waiters();
+    }
+
     async fn lag(&self) -> Result<Lag, Error> {
         let Member { broker, topic, group, .. } = &*self.member;
         Ok(lock(&topic.state).groups[*group].lag(&*broker.clock))

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::error::{Error, ErrorKind};
 use crate::ports::{
-    Capabilities, Declaration, Delivery, Disposition, EventBus, Lag, Published, Receipt, ReceiptHome,
+    Capabilities, Declaration, Delivery, Disposition, EventBus, Health, Lag, Published, Receipt, ReceiptHome,
     Settled, Settlement, Subscription, SubscriptionSpec,
 };
 use crate::record::Topic;
@@ -141,6 +141,14 @@ impl EventBus for TestBus {
         answers
     }
 
+    async fn publish_atomic(&self, _: Vec<Message>) -> Published {
+        unreachable!("participants publish message by message")
+    }
+
+    fn health(&self) -> Health {
+        Health::default()
+    }
+
     async fn subscribe(&self, _: SubscriptionSpec) -> Result<Arc<dyn Subscription>, Error> {
         self.state.lock().unwrap().closed = false;
         let home = Arc::new(Home { state: Arc::downgrade(&self.state), changed: Arc::clone(&self.changed) });
@@ -231,6 +239,8 @@ impl Subscription for Reader {
         self.changed.notify_waiters();
         Vec::new()
     }
+
+    fn set_in_flight_max(&self, _: usize) {}
 
     async fn lag(&self) -> Result<Lag, Error> {
         Ok(Lag::default())

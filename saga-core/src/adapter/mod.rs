@@ -1,0 +1,16 @@
+//! What adapters to brokers have in common: URLs and settings, secrets, health, backing off, and the bookkeeping of deliveries. For
+//! authors of adapters, the library's own and others (feature `adapter`).
+
+mod backoff;
+mod deliveries;
+mod health;
+mod partition;
+mod secret;
+mod url;
+
+pub use backoff::Backoff;
+pub use deliveries::{Arrived, Deliveries, Taken};
+pub use health::HealthBoard;
+pub use partition::{murmur2, partition_of};
+pub use secret::Secret;
+pub use url::BusUrl;
