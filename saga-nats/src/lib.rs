@@ -1,2 +1,17 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod bus;
+mod config;
+mod connect;
+mod error;
+mod names;
+mod operate;
+mod publish;
+mod settle;
+mod subscribe;
+mod topology;
+mod wire;
+
+pub use bus::NatsBus;
+pub use config::NatsConfig;

@@ -98,6 +98,6 @@ async fn a_trigger_that_comes_twice_starts_once_and_another_one_is_a_dead_letter
     rig.pass(seconds(1)).await;
     let runs = rig.done.lock().unwrap().iter().copied().collect::<HashSet<_>>();
     assert_eq!((runs.len(), rig.done.lock().unwrap().len()), (1, 1));
-    let dead = rig.bus.dead_letters(&Topic::new("begin").unwrap());
+    let dead = rig.bus.dead_letters_of(&Topic::new("begin").unwrap());
     assert_eq!(dead.iter().map(|letter| &letter.message.payload[..]).collect::<Vec<_>>(), [b"2000", b"3000"]);
 }

@@ -166,7 +166,7 @@ impl Rig {
     }
 
     pub(crate) fn dead_letters(&self, topic: &str) -> usize {
-        self.bus.dead_letters(&Topic::new(topic).unwrap()).len()
+        self.bus.dead_letters_of(&Topic::new(topic).unwrap()).len()
     }
 }
 

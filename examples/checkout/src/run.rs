@@ -171,7 +171,7 @@ async fn dead_letters(bus: &MemoryBus, desk: &Desk) -> usize {
     let expected = usize::try_from(desk.tally().bad_lines).unwrap_or(usize::MAX).min(DEAD_LETTERS_MAX);
     let begun = Instant::now();
     loop {
-        let found = bus.dead_letters(&topic).len();
+        let found = bus.dead_letters_of(&topic).len();
         if found >= expected {
             return found;
         }

@@ -4,6 +4,7 @@
 mod backoff;
 mod deliveries;
 mod health;
+mod ordered;
 mod partition;
 mod secret;
 mod url;
@@ -11,6 +12,7 @@ mod url;
 pub use backoff::Backoff;
 pub use deliveries::{Arrived, Deliveries, Taken};
 pub use health::HealthBoard;
+pub use ordered::publish_in_order;
 pub use partition::{murmur2, partition_of};
 pub use secret::Secret;
 pub use url::BusUrl;

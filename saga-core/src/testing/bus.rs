@@ -13,7 +13,7 @@ use crate::ports::{
     Settled, Settlement, Subscription, SubscriptionSpec,
 };
 use crate::record::Action;
-use crate::wire::{Message, attributes};
+use crate::wire::{Command, Message, attributes};
 
 /// The in-memory bus, with faults for single steps, writing down announcements and dead letters.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl EventBus for TestBus {
 fn sent(message: &Message) -> Option<Sent<'_>> {
     let header = |name| message.headers.get(name);
     let is_reply = match header(attributes::TYPE)? {
-        "saga.command" => false,
+        Command::TYPE => false,
         "saga.reply" => true,
         _ => return None,
     };

@@ -58,6 +58,9 @@ impl Known {
 }
 
 impl Command {
+    /// The CloudEvents type of commands.
+    pub const TYPE: &'static str = "saga.command";
+
     /// The message id: `run/step/action/round`.
     pub fn message_id(&self) -> MessageId {
         let (run, round) = (&mut [0; 32], &mut [0; 10]);
@@ -70,7 +73,7 @@ impl Command {
         let id = self.message_id();
         let mut headers = HeadersMut::new();
         headers.put(attributes::SPECVERSION, "1.0");
-        headers.put(attributes::TYPE, "saga.command");
+        headers.put(attributes::TYPE, Self::TYPE);
         headers.put(attributes::SOURCE, source);
         headers.put(attributes::SUBJECT, self.key.id.as_str());
         headers.put(attributes::CONTENT_TYPE, "application/json");

@@ -11,7 +11,7 @@ use super::topic::TopicCell;
 use crate::error::{Error, ErrorKind};
 use crate::memory::hash::FastHash;
 use crate::memory::lock;
-use crate::ports::{Clock, DeadLetter, Declaration, TopicKind};
+use crate::ports::{Clock, DeadLetter, Declaration, Redriven, TopicKind};
 use crate::record::{Timestamp, Topic};
 use crate::wire::Message;
 
@@ -107,11 +107,34 @@ impl Broker {
         lock(&self.dead).of(topic)
     }
 
-    pub(super) fn redrive(&self, topic: &Topic) -> Result<usize, Error> {
+    /// Fails when there is no such topic or group.
+    pub(super) fn check_group(&self, topic: &Topic, group: &str) -> Result<(), Error> {
+        let cell = self.topic(topic)?;
+        let position = lock(&cell.state).position(group);
+        position.map(drop).ok_or_else(|| {
+            let message = format!("group {group} of topic {topic} was not declared");
+            Error::new(ErrorKind::NotFound, message)
+        })
+    }
+
+    /// Removes a topic with everything of it; its subscriptions find it gone.
+    pub(super) fn delete(&self, topic: &Topic) -> Result<(), Error> {
+        let removed = self.topics.write().unwrap_or_else(PoisonError::into_inner).remove(topic);
+        let cell = removed.ok_or_else(|| undeclared(topic))?;
+        lock(&cell.state).is_deleted = true;
+        lock(&self.dead).forget(topic);
+        cell.wake.notify_waiters();
+        // Who waits for room in it waits no more.
+        self.room.notify_waiters();
+        Ok(())
+    }
+
+    pub(super) fn redrive(&self, topic: &Topic, group: &str, max: usize) -> Result<Redriven, Error> {
+        self.check_group(topic, group)?;
         let cell = self.topic(topic)?;
         let mut state = lock(&cell.state);
-        let letters = lock(&self.dead).take(topic);
-        let count = letters.len();
+        let (letters, kept) = lock(&self.dead).take(topic, group, max);
+        let redriven = Redriven { sent: letters.len() as u64, kept };
         let now = self.clock.now();
         for letter in letters {
             let group = state.position(&letter.group).expect("groups are never removed");
@@ -119,7 +142,7 @@ impl Broker {
         }
         drop(state);
         cell.wake.notify_waiters();
-        Ok(count)
+        Ok(redriven)
     }
 }
 

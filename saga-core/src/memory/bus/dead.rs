@@ -2,8 +2,8 @@ use std::collections::VecDeque;
 
 use crate::ports::DeadLetter;
 use crate::record::Topic;
-use crate::wire::Message;
-use crate::wire::attributes::{DEAD_GROUP, DEAD_REASON, DEAD_TOPIC};
+use crate::wire::attributes::{DEAD_GROUP, DEAD_REASON, DEAD_TOPIC, TYPE};
+use crate::wire::{Command, Message};
 
 /// The dead letters of all topics, the oldest first.
 #[derive(Default)]
@@ -35,14 +35,26 @@ impl DeadLetters {
         self.0.iter().filter(|letter| letter.message.topic == *topic).cloned().collect()
     }
 
-    /// Takes those of a topic out, as they were published.
-    pub(super) fn take(&mut self, topic: &Topic) -> Vec<DeadLetter> {
+    /// Takes at most `max` of a group out, the oldest first, as they were published. Commands of sagas stay, and are counted.
+    pub(super) fn take(&mut self, topic: &Topic, group: &str, max: usize) -> (Vec<DeadLetter>, u64) {
+        let (mut taken, mut kept) = (Vec::new(), 0);
         let all = std::mem::take(&mut self.0);
-        let (mut taken, kept): (VecDeque<_>, _) =
-            all.into_iter().partition(|letter| letter.message.topic == *topic);
-        self.0 = kept;
-        taken.iter_mut().for_each(|letter| letter.message = clean(&letter.message));
-        taken.into()
+        for mut letter in all {
+            let is_wanted = letter.message.topic == *topic && &*letter.group == group && taken.len() < max;
+            if is_wanted && letter.message.headers.get(TYPE) != Some(Command::TYPE) {
+                letter.message = clean(&letter.message);
+                taken.push(letter);
+            } else {
+                kept += u64::from(is_wanted);
+                self.0.push_back(letter);
+            }
+        }
+        (taken, kept)
+    }
+
+    /// Drops those of a topic that is deleted.
+    pub(super) fn forget(&mut self, topic: &Topic) {
+        self.0.retain(|letter| letter.message.topic != *topic);
     }
 }
 

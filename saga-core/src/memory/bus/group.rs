@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::in_flight::{Held, InFlight};
 use super::lanes::Lanes;
-use crate::ports::{Clock, Delivery, Disposition, Lag, Receipt, ReceiptHome, SubscriptionSpec};
+use crate::ports::{
+    Clock, Delivery, Disposition, GroupDescription, GroupMember, Lag, Receipt, ReceiptHome, SubscriptionSpec,
+};
 use crate::record::Timestamp;
 use crate::wire::Message;
 
@@ -223,6 +225,23 @@ impl GroupState {
             in_flight: self.in_flight.len() as u64,
             oldest_ready: oldest.map(|queued| queued.published_at).min(),
         }
+    }
+
+    /// What is not settled, in no particular order beyond that of those ready.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Queued> {
+        let delayed = self.delayed.iter().map(|Reverse(delayed)| &delayed.queued);
+        let behind = self.lanes.iter().flat_map(Lanes::all);
+        let held = self.in_flight.iter().map(|held| &held.queued);
+        held.chain(&self.again).chain(&self.fresh).chain(behind).chain(delayed)
+    }
+
+    /// `None` before it has a name.
+    pub(super) fn describe(&self) -> Option<GroupDescription> {
+        let mut description = GroupDescription::new(Arc::clone(self.name.as_ref()?));
+        description.state = if self.members.is_empty() { "empty" } else { "active" }.to_owned();
+        description.members = vec![GroupMember::default(); self.members.len()];
+        description.lag = (self.waiting() + self.in_flight.len()) as u64;
+        Some(description)
     }
 
     fn remove(&mut self, token: u64, member: u32) -> Option<Held> {

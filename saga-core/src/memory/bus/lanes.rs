@@ -61,6 +61,11 @@ impl Lanes {
         next
     }
 
+    /// All that wait, in no particular order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Queued> {
+        self.lanes.values().flat_map(|lane| &lane.waiting)
+    }
+
     /// The longest waiting of each key, in no particular order.
     pub(super) fn fronts(&self) -> impl Iterator<Item = &Queued> {
         self.lanes.values().filter_map(|lane| lane.waiting.front())

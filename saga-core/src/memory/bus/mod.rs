@@ -5,6 +5,7 @@ mod faults;
 mod group;
 mod in_flight;
 mod lanes;
+mod operate;
 mod publish;
 mod subscription;
 mod topic;
@@ -93,18 +94,9 @@ impl MemoryBus {
         self.connection.broker.set_faults(faults);
     }
 
-    /// The dead letters of a topic, the oldest first.
-    pub fn dead_letters(&self, topic: &Topic) -> Vec<DeadLetter> {
+    /// The dead letters of all groups of a topic, the oldest first.
+    pub fn dead_letters_of(&self, topic: &Topic) -> Vec<DeadLetter> {
         self.connection.broker.dead_letters(topic)
-    }
-
-    /// Takes a topic's dead letters out and gives each back to the group that gave it up: with the same id, key and headers, as if
-    /// published now. Returns how many there were. It does not wait for room.
-    ///
-    /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) when the topic was not declared.
-    pub fn redrive(&self, topic: &Topic) -> Result<usize, Error> {
-        self.connection.broker.redrive(topic)
     }
 }
 
@@ -126,6 +118,7 @@ impl EventBus for MemoryBus {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             key_order: true,
+            atomic_publish: true,
             delayed_retry: true,
             replay: true,
             native_dead_letters: true,
@@ -144,10 +137,8 @@ impl EventBus for MemoryBus {
         publish::publish(&self.connection, batch).await
     }
 
-    async fn publish_atomic(&self, _batch: Vec<Message>) -> Published {
-        let message =
-            "the in-memory bus cannot publish a batch whole or not at all; publish it message by message";
-        Published::Rejected(Error::new(ErrorKind::NotAllowed, message))
+    async fn publish_atomic(&self, batch: Vec<Message>) -> Published {
+        publish::publish_atomic(&self.connection, batch).await
     }
 
     fn health(&self) -> Health {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Connection;
@@ -7,7 +8,7 @@ use super::topic::TopicCell;
 use crate::error::{Error, ErrorKind};
 use crate::memory::lock;
 use crate::ports::Published;
-use crate::record::Timestamp;
+use crate::record::{Timestamp, Topic};
 use crate::wire::Message;
 
 /// Publishes a batch, and waits where a group is full.
@@ -29,6 +30,67 @@ pub(super) async fn publish(connection: &Connection, batch: Vec<Message>) -> Vec
         }
         room.await;
     }
+}
+
+/// Publishes a batch whole or not at all. Injected faults do not touch it.
+pub(super) async fn publish_atomic(connection: &Connection, batch: Vec<Message>) -> Published {
+    tokio::task::coop::consume_budget().await;
+    let broker = &*connection.broker;
+    loop {
+        let room = broker.room.notified();
+        if connection.is_closed() {
+            let text = "the bus is closed; nothing of the batch was published";
+            return Published::Rejected(Error::new(ErrorKind::Stopped, text));
+        }
+        match store_whole(broker, &batch) {
+            Ok(true) => return Published::Acked,
+            Ok(false) => room.await,
+            Err(refusal) => return Published::Rejected(refusal),
+        }
+    }
+}
+
+/// Stores all of it if all of it has room.
+fn store_whole(broker: &Broker, batch: &[Message]) -> Result<bool, Error> {
+    let topics = broker.topics();
+    let mut shelves = BTreeMap::<&Topic, (&TopicCell, Vec<&Message>)>::new();
+    for message in batch {
+        let cell = topics.get(&message.topic).ok_or_else(|| undeclared(&message.topic))?;
+        check_size(message, broker.limits.message_bytes_max)?;
+        shelves.entry(&message.topic).or_insert_with(|| (cell, Vec::new())).1.push(message);
+    }
+    // Locked in the order of their names: two batches at once cannot wait for each other.
+    let mut locked: Vec<_> = shelves.values().map(|(cell, messages)| (lock(&cell.state), messages)).collect();
+    let room_max = broker.limits.topic_messages_max;
+    if let Some((_, messages)) = locked.iter().find(|(_, messages)| messages.len() > room_max) {
+        let text = format!(
+            "{} messages of the batch are for topic {}, which never has room for more than {room_max}",
+            messages.len(),
+            messages[0].topic
+        );
+        return Err(Error::new(ErrorKind::Permanent, text));
+    }
+    if locked.iter().any(|(state, messages)| state.room(room_max) < messages.len()) {
+        return Ok(false);
+    }
+    let now = broker.clock.now();
+    for (state, messages) in &mut locked {
+        messages.iter().for_each(|message| state.publish((*message).clone(), now, None));
+    }
+    drop(locked);
+    shelves.values().for_each(|(cell, _)| cell.wake.notify_waiters());
+    Ok(true)
+}
+
+fn check_size(message: &Message, bytes_max: usize) -> Result<(), Error> {
+    let bytes = message.size_bytes();
+    if bytes <= bytes_max {
+        return Ok(());
+    }
+    let (id, topic) = (&message.id, &message.topic);
+    let text =
+        format!("message {id} to topic {topic} has {bytes} bytes; the in-memory bus takes {bytes_max}");
+    Err(Error::new(ErrorKind::Permanent, text))
 }
 
 /// A batch on its way, sorted by topic without moving it: each lock is then taken once.
@@ -78,14 +140,7 @@ impl Outgoing {
             Some(_) => None,
             None => Some(topics.get(&message.topic).ok_or_else(|| undeclared(&message.topic))?),
         };
-        let bytes = message.size_bytes();
-        if bytes > bytes_max {
-            let (id, topic) = (&message.id, &message.topic);
-            let text = format!(
-                "message {id} to topic {topic} has {bytes} bytes; the in-memory bus takes {bytes_max}"
-            );
-            return Err(Error::new(ErrorKind::Permanent, text));
-        }
+        check_size(message, bytes_max)?;
         if let Some(fate) = self.fate(at) {
             let stored = fate.stored;
             if fate.unknown {

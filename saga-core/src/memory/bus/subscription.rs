@@ -60,6 +60,9 @@ impl MemorySubscription {
         let Member { broker, topic, group, id, .. } = &*self.member;
         let home = Arc::clone(&self.member) as Arc<dyn ReceiptHome>;
         let mut state = lock(&topic.state);
+        if state.is_deleted {
+            return Err(self.member.deleted());
+        }
         let group = &mut state.groups[*group];
         let was_full = group.waiting() >= broker.limits.topic_messages_max;
         let taken = group.take(*id, max, &*broker.clock, &home);
@@ -166,6 +169,10 @@ impl Member {
     pub(super) fn leave(&self) {
         lock(&self.topic.state).groups[self.group].leave(self.id);
         self.topic.wake.notify_waiters();
+    }
+
+    fn deleted(&self) -> Error {
+        Error::new(ErrorKind::NotFound, format!("topic {} was deleted", self.topic.name))
     }
 
     fn stopped(&self) -> Error {

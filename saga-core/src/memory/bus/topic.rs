@@ -22,6 +22,8 @@ pub(super) struct TopicCell {
 
 pub(super) struct TopicState {
     pub(super) groups: Vec<GroupState>,
+    /// Its subscriptions still know it, and nobody else.
+    pub(super) is_deleted: bool,
     /// The newest messages of an events topic, for groups that come late.
     retained: VecDeque<Queued>,
     retained_max: usize,
@@ -34,7 +36,7 @@ impl TopicCell {
             TopicKind::Commands => (vec![GroupState::new(None, salt)], 0),
             TopicKind::Events => (Vec::new(), retained_max),
         };
-        let state = TopicState { groups, retained: VecDeque::new(), retained_max };
+        let state = TopicState { groups, is_deleted: false, retained: VecDeque::new(), retained_max };
         Self { name, kind, state: Mutex::new(state), wake: Notify::new() }
     }
 
@@ -87,6 +89,12 @@ impl TopicState {
     /// Where the group of this name is; groups are never removed.
     pub(super) fn position(&self, group: &str) -> Option<usize> {
         self.groups.iter().position(|state| state.name.as_deref() == Some(group))
+    }
+
+    /// The messages it keeps, as far as it can be told: what a topic of events retains, or what waits for the group of a topic of commands.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &Queued> {
+        let commands = if self.retained_max == 0 { self.groups.first() } else { None };
+        self.retained.iter().chain(commands.into_iter().flat_map(GroupState::all))
     }
 
     /// How many more messages every group can take.

@@ -97,5 +97,5 @@ async fn whatever_the_bus_does_nothing_undone_has_an_effect() {
     assert_eq!(outside.effects, HashSet::new());
     let executed = outside.calls.keys().filter(|(_, action)| *action == Action::Execute).count();
     assert!(executed > 50, "only {executed} were executed at all");
-    assert_eq!(bus.dead_letters(&Topic::new("pay").unwrap()).len(), 0);
+    assert_eq!(bus.dead_letters_of(&Topic::new("pay").unwrap()).len(), 0);
 }

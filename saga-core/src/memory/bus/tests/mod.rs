@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use crate::memory::MemoryBus;
 use crate::ports::{
-    Declaration, Delivery, EventBus, Group, GroupStart, Published, Settled, Settlement, Subscription,
-    SubscriptionSpec, TopicKind,
+    BusAdmin, Declaration, Delivery, EventBus, Group, GroupStart, Published, Settled, Settlement,
+    Subscription, SubscriptionSpec, TopicKind,
 };
 use crate::record::{Payload, Topic};
 use crate::wire::Message;

@@ -140,7 +140,7 @@ async fn a_dead_letter_keeps_its_evidence_and_can_be_redriven() {
     for round in 1..=2 {
         let mut taken = ready(&subscription, 9).await;
         settle(&subscription, [taken.remove(0).dead_letter(format!("broken {round}"))]).await;
-        let dead = bus.dead_letters(&topic("t"));
+        let dead = bus.dead_letters_of(&topic("t"));
         assert_eq!(dead.len(), 1);
         let reason = format!("broken {round}");
         assert_eq!((&dead[0].reason, &*dead[0].group, dead[0].attempts), (&reason, "g", 3 - round));
@@ -148,14 +148,14 @@ async fn a_dead_letter_keeps_its_evidence_and_can_be_redriven() {
         let about = [("x", "1"), (DEAD_REASON, &reason), (DEAD_TOPIC, "t"), (DEAD_GROUP, "g")];
         assert_eq!(dead[0].message.headers.iter().collect::<Vec<_>>(), about);
         assert!(ready(&subscription, 9).await.is_empty());
-        assert!(bus.dead_letters(&topic("other")).is_empty());
+        assert!(bus.dead_letters_of(&topic("other")).is_empty());
 
-        assert_eq!(bus.redrive(&topic("t")).unwrap(), 1);
-        assert!(bus.dead_letters(&topic("t")).is_empty());
+        assert_eq!(bus.redrive(&topic("t"), "g", 9).await.unwrap().sent, 1);
+        assert!(bus.dead_letters_of(&topic("t")).is_empty());
     }
     let redriven = ready(&subscription, 9).await;
     assert_eq!((&redriven[0].message, redriven[0].attempt), (&sent, 1));
-    assert!(bus.redrive(&topic("missing")).is_err());
+    assert!(bus.redrive(&topic("missing"), "g", 9).await.is_err());
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn a_redrive_is_for_the_group_that_gave_up() {
     publish(&bus, messages("t", 1)).await;
     let a = bus.subscribe(spec("t", "a")).await.unwrap();
     settle(&a, [ready(&a, 9).await.remove(0).dead_letter("broken")]).await;
-    bus.redrive(&topic("t")).unwrap();
+    bus.redrive(&topic("t"), "a", 9).await.unwrap();
     let b = bus.subscribe(spec("t", "b")).await.unwrap();
     assert_eq!((ready(&a, 9).await.len(), ready(&b, 9).await.len()), (1, 1));
 }
@@ -179,6 +179,6 @@ async fn dead_letters_are_bounded() {
     let taken = ready(&subscription, 9).await;
     settle(&subscription, taken.into_iter().map(|delivery| delivery.dead_letter("broken"))).await;
     let ids: Vec<String> =
-        bus.dead_letters(&topic("t")).iter().map(|dead| dead.message.id.to_string()).collect();
+        bus.dead_letters_of(&topic("t")).iter().map(|dead| dead.message.id.to_string()).collect();
     assert_eq!(ids, ["1", "2"]);
 }

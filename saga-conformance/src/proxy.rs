@@ -1,0 +1,99 @@
+//! A TCP proxy between client and broker, that can cut the connection or swallow what is sent.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::check::{Check, Stop};
+
+/// What the proxy does with connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weather {
+    /// Passes everything on.
+    Clear,
+    /// Cuts what is connected, and takes no new connections.
+    Cut,
+    /// Keeps the connections and swallows what is sent on them, as a broken path does.
+    HalfOpen,
+}
+
+/// Stops with its last owner.
+pub(crate) struct Proxy {
+    weather: watch::Sender<Weather>,
+    address: SocketAddr,
+    listening: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Listens on `listen` and passes on to `target`.
+    pub(crate) async fn start(listen: &str, target: &str) -> Check<Self> {
+        let listener = TcpListener::bind(listen).await;
+        let listener = listener
+            .map_err(|error| Stop::failed(format!("the proxy cannot listen on {listen}: {error}")))?;
+        let address = listener.local_addr().map_err(Stop::failed)?;
+        let (weather, seen) = watch::channel(Weather::Clear);
+        let listening = tokio::spawn(listen_on(listener, target.to_owned(), seen));
+        Ok(Self { weather, address, listening })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn set(&self, weather: Weather) {
+        self.weather.send_replace(weather);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.listening.abort();
+        self.weather.send_replace(Weather::Cut);
+    }
+}
+
+async fn listen_on(listener: TcpListener, target: String, weather: watch::Receiver<Weather>) {
+    while let Ok((client, _)) = listener.accept().await {
+        // Taken and dropped at once is refused, as far as a client can tell.
+        if *weather.borrow() == Weather::Cut {
+            continue;
+        }
+        let (target, weather) = (target.clone(), weather.clone());
+        tokio::spawn(async move {
+            if let Ok(server) = TcpStream::connect(target).await {
+                pass(client, server, weather).await;
+            }
+        });
+    }
+}
+
+async fn pass(client: TcpStream, server: TcpStream, weather: watch::Receiver<Weather>) {
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let mut cut = weather.clone();
+    tokio::select! {
+        () = copy(from_client, to_server, weather.clone()) => {}
+        () = copy(from_server, to_client, weather) => {}
+        _ = cut.wait_for(|weather| *weather == Weather::Cut) => {}
+    }
+}
+
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    weather: watch::Receiver<Weather>,
+) {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let Ok(count @ 1..) = from.read(&mut buffer).await else { return };
+        if *weather.borrow() == Weather::HalfOpen {
+            continue;
+        }
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+}

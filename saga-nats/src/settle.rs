@@ -1,0 +1,168 @@
+//! Settling: acknowledgements, delayed redelivery, dead letters.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_nats::jetstream::AckKind;
+use bytes::Bytes;
+use futures::future::join_all;
+use saga_core::adapter::Taken;
+use saga_core::ports::{Disposition, Settled, Settlement};
+use saga_core::record::Timestamp;
+use saga_core::wire::attributes::{DEAD_GROUP, DEAD_REASON, DEAD_TOPIC};
+use saga_core::{Error, ErrorKind, Message};
+use tokio::time::{Instant, timeout};
+
+use crate::connect::Link;
+use crate::names::{dead_subject, entity, subject};
+use crate::publish::send;
+use crate::subscribe::{Handle, Reading};
+use crate::wire::{put, to_wire};
+
+/// How often a dead letter had been delivered.
+pub(crate) const DEAD_ATTEMPTS: &str = "saga-dead-attempts";
+/// When it was given up.
+pub(crate) const DEAD_AT: &str = "saga-dead-at";
+/// How long a delivery waits whose dead letter could not be written.
+const DEAD_RETRY: Duration = Duration::from_secs(1);
+
+/// When the server last heard of a delivery: past the acknowledgement wait it has taken it back. Cloning shares it.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard {
+    begun: Instant,
+    after_ms: Arc<AtomicU64>,
+}
+
+impl Heard {
+    pub(crate) fn now() -> Self {
+        Self { begun: Instant::now(), after_ms: Arc::default() }
+    }
+
+    fn again(&self) {
+        let ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.after_ms.store(ms, Ordering::Relaxed);
+    }
+
+    fn is_within(&self, wait: Duration) -> bool {
+        let last = self.begun + Duration::from_millis(self.after_ms.load(Ordering::Relaxed));
+        last.elapsed() < wait
+    }
+}
+
+pub(crate) async fn settle(reading: &Reading, batch: Vec<Settlement>) -> Vec<Settled> {
+    let answers = join_all(batch.into_iter().map(|settlement| settle_one(reading, settlement))).await;
+    let limit = Duration::from_millis(reading.link.config.request_timeout_ms);
+    // Written before this returns, so that a process that ends now has settled them.
+    match timeout(limit, reading.link.client.flush()).await {
+        Ok(Ok(())) => answers,
+        // Away: whether they are taken depends on when the connection is back.
+        Ok(Err(_)) | Err(_) => answers.into_iter().map(|_| Settled::Stale).collect(),
+    }
+}
+
+async fn settle_one(reading: &Reading, settlement: Settlement) -> Settled {
+    let Settlement { message, attempt, disposition, receipt } = settlement;
+    let Some(taken) = reading.deliveries.take(receipt) else { return Settled::Stale };
+    if !taken.handle.heard.is_within(reading.link.config.ack_wait()) {
+        // Taken back by the server, and delivered again to somebody.
+        reading.deliveries.done(taken);
+        return Settled::Stale;
+    }
+    match disposition {
+        Disposition::Ack => answer(reading, taken, AckKind::Ack).await,
+        Disposition::Retry { after } if reading.spec.key_order => {
+            reading.deliveries.again(taken, after);
+            Settled::Settled
+        }
+        Disposition::Retry { after } => {
+            let delay = (!after.is_zero()).then_some(after);
+            answer(reading, taken, AckKind::Nak(delay)).await
+        }
+        Disposition::DeadLetter { reason } => {
+            match bury(reading, &message, attempt, &reason, &taken.handle).await {
+                Ok(()) => answer(reading, taken, AckKind::Ack).await,
+                Err(error) => {
+                    tracing::warn!(topic = %message.topic, id = %message.id, %error, "the dead letter is not written; the message comes again");
+                    reading.deliveries.again(taken, DEAD_RETRY);
+                    Settled::Stale
+                }
+            }
+        }
+    }
+}
+
+async fn answer(reading: &Reading, taken: Taken<Handle>, kind: AckKind) -> Settled {
+    let payload: Bytes = kind.into();
+    let limit = Duration::from_millis(reading.link.config.request_timeout_ms);
+    let sent = timeout(limit, reading.link.client.publish(taken.handle.reply.clone(), payload)).await;
+    reading.deliveries.done(taken);
+    match sent {
+        Ok(Ok(())) => Settled::Settled,
+        Ok(Err(_)) | Err(_) => Settled::Stale,
+    }
+}
+
+/// Writes the dead letter, with its evidence.
+async fn bury(
+    reading: &Reading,
+    message: &Message,
+    attempt: u32,
+    reason: &str,
+    handle: &Handle,
+) -> Result<(), Error> {
+    let Reading { link, spec, .. } = reading;
+    let origin = subject(&link.config.prefix, &spec.topic)?;
+    let mut headers = to_wire(&clean(message));
+    for (name, value) in [
+        (DEAD_REASON, reason),
+        (DEAD_TOPIC, spec.topic.as_str()),
+        (DEAD_GROUP, &spec.group),
+        (DEAD_ATTEMPTS, &attempt.to_string()),
+        (DEAD_AT, &now().to_string()),
+    ] {
+        put(&mut headers, name, value);
+    }
+    // A crash before the acknowledgement brings the message again: its second letter is the same one.
+    let id = format!("dlq:{}:{}:{}", entity(&origin), handle.sequence, spec.group);
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, entity(&id));
+    let sent =
+        send(link, &dead_subject(&origin, &spec.group), headers, message.payload.bytes().clone()).await;
+    match sent {
+        Ok(()) => Ok(()),
+        Err(error) if error.to_string().contains("duplicate") => Ok(()),
+        Err(error) => {
+            Err(Error::new(ErrorKind::Retry, "NATS did not take the dead letter").with_source(error))
+        }
+    }
+}
+
+/// The message without what an earlier stay among the dead letters added.
+pub(crate) fn clean(message: &Message) -> Message {
+    let mut message = message.clone();
+    message.headers = message.headers.without(&[DEAD_REASON, DEAD_TOPIC, DEAD_GROUP, DEAD_ATTEMPTS, DEAD_AT]);
+    message
+}
+
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Gives deliveries back, to anyone of their group.
+pub(crate) async fn give_back(link: &Link, handles: Vec<Handle>) {
+    for handle in handles {
+        // If it does not arrive, the acknowledgement wait gives them back.
+        let _late_otherwise = link.client.publish(handle.reply, AckKind::Nak(None).into()).await;
+    }
+    let _late_otherwise = timeout(Duration::from_secs(1), link.client.flush()).await;
+}
+
+/// Says that deliveries are being worked on.
+pub(crate) async fn prolong(link: &Link, handles: Vec<Handle>) {
+    for handle in handles {
+        if link.client.publish(handle.reply.clone(), AckKind::Progress.into()).await.is_ok() {
+            handle.heard.again();
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Reading as a group: one task a subscription pulls what there is room for.
+
+mod lease;
+mod pull;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_nats::Subject;
+use async_trait::async_trait;
+use saga_core::adapter::{Backoff, Deliveries};
+use saga_core::ports::{Delivery, Lag, Settled, Settlement, Subscription, SubscriptionSpec};
+use saga_core::{Error, ErrorKind};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use self::lease::Lease;
+use self::pull::Pull;
+use crate::connect::Link;
+use crate::settle;
+use crate::topology;
+
+/// A delivery at the server.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    /// Where its acknowledgement goes.
+    pub(crate) reply: Subject,
+    /// Its place in the topic's stream.
+    pub(crate) sequence: u64,
+    /// When the server last heard of it.
+    pub(crate) heard: settle::Heard,
+}
+
+/// A subscription. Dropping it leaves the group.
+pub(crate) struct NatsSubscription {
+    reading: Arc<Reading>,
+}
+
+/// What a subscription and its task share.
+pub(crate) struct Reading {
+    pub(crate) link: Arc<Link>,
+    pub(crate) spec: SubscriptionSpec,
+    pub(crate) deliveries: Deliveries<Handle>,
+    in_flight_max: AtomicUsize,
+    stage: watch::Sender<Stage>,
+}
+
+/// How far a subscription is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Reading,
+    /// Nothing more is delivered; what is delivered can still be settled.
+    Closed,
+    /// What was not settled is given back.
+    Leaving,
+    Left,
+}
+
+impl NatsSubscription {
+    pub(crate) async fn join(link: &Arc<Link>, spec: SubscriptionSpec) -> Result<Self, Error> {
+        link.check_open()?;
+        let (topic, group) = (&spec.topic, &spec.group);
+        if spec.in_flight_max == 0 {
+            let message =
+                format!("group {group} of topic {topic}: in_flight_max is 0, so nothing could be delivered");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        topology::consumer(link, topic, group).await?;
+        let reading = Arc::new(Reading {
+            link: Arc::clone(link),
+            deliveries: Deliveries::new(&spec),
+            in_flight_max: AtomicUsize::new(spec.in_flight_max),
+            spec,
+            stage: watch::Sender::new(Stage::Reading),
+        });
+        link.remember(&reading);
+        tokio::spawn(read(Arc::clone(&reading)));
+        Ok(Self { reading })
+    }
+}
+
+#[async_trait]
+impl Subscription for NatsSubscription {
+    async fn next(&self, max: usize) -> Result<Vec<Delivery>, Error> {
+        self.reading.deliveries.next(max).await
+    }
+
+    async fn settle(&self, batch: Vec<Settlement>) -> Vec<Settled> {
+        settle::settle(&self.reading, batch).await
+    }
+
+    fn set_in_flight_max(&self, in_flight_max: usize) {
+        self.reading.in_flight_max.store(in_flight_max, Ordering::Relaxed);
+        self.reading.deliveries.set_in_flight_max(in_flight_max);
+    }
+
+    async fn lag(&self) -> Result<Lag, Error> {
+        let Reading { link, spec, deliveries, .. } = &*self.reading;
+        let consumer = topology::consumer(link, &spec.topic, &spec.group).await?;
+        let info = consumer.cached_info();
+        let waiting_here = (deliveries.held() - deliveries.in_flight()) as u64;
+        Ok(Lag {
+            ready: info.num_pending + waiting_here,
+            in_flight: (info.num_ack_pending as u64).saturating_sub(waiting_here),
+            oldest_ready: None,
+        })
+    }
+
+    async fn close(&self) {
+        self.reading.close();
+    }
+}
+
+impl Drop for NatsSubscription {
+    fn drop(&mut self) {
+        self.reading.leave();
+    }
+}
+
+/// Without the messages: they carry personal data.
+impl fmt::Debug for NatsSubscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let spec = &self.reading.spec;
+        f.debug_struct("NatsSubscription")
+            .field("topic", &spec.topic)
+            .field("group", &spec.group)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reading {
+    /// Delivers no more.
+    pub(crate) fn close(&self) {
+        self.advance(Stage::Closed);
+    }
+
+    /// Gives back what is not settled.
+    pub(crate) fn leave(&self) {
+        self.advance(Stage::Leaving);
+    }
+
+    fn advance(&self, to: Stage) {
+        self.stage.send_if_modified(|stage| {
+            let is_new = *stage < to;
+            *stage = to.max(*stage);
+            is_new
+        });
+    }
+
+    /// Resolves once everything was given back.
+    pub(crate) async fn left(&self) {
+        self.until(Stage::Left).await;
+    }
+
+    async fn until(&self, wanted: Stage) {
+        // An error cannot come: the sender is here.
+        let mut stage = self.stage.subscribe();
+        let _reached = stage.wait_for(|stage| *stage >= wanted).await;
+    }
+
+    /// How many more messages may be here.
+    fn room(&self) -> usize {
+        self.in_flight_max.load(Ordering::Relaxed).saturating_sub(self.deliveries.held())
+    }
+
+    /// What the health calls it.
+    fn part(&self) -> String {
+        format!("topic {} group {}", self.spec.topic, self.spec.group)
+    }
+
+    /// The server does not hand out messages; `next` says so until it does again.
+    fn failed(&self, error: &Error) {
+        if self.link.health.down(&self.part(), error) {
+            tracing::warn!(topic = %self.spec.topic, group = %self.spec.group, %error, "cannot read; trying on");
+        }
+        self.deliveries.fail(error.kind(), error.to_string());
+    }
+
+    fn recovered(&self) {
+        self.link.health.up(&self.part());
+        self.deliveries.recovered();
+    }
+}
+
+/// Reads until the subscription leaves.
+async fn read(reading: Arc<Reading>) {
+    tokio::select! {
+        () = reading.until(Stage::Closed) => {}
+        () = pull_for_ever(&reading) => {}
+        () = prolong(&reading) => {}
+    }
+    settle::give_back(&reading.link, reading.deliveries.close()).await;
+    tokio::select! {
+        () = reading.until(Stage::Leaving) => {}
+        () = prolong(&reading) => {}
+    }
+    let mut held = Vec::new();
+    reading.deliveries.each(|handle| held.push(handle.clone()));
+    reading.deliveries.revoke(|_| true);
+    settle::give_back(&reading.link, held).await;
+    reading.link.health.up(&reading.part());
+    reading.advance(Stage::Left);
+}
+
+async fn pull_for_ever(reading: &Arc<Reading>) {
+    const FIRST: Duration = Duration::from_millis(100);
+    const MAX: Duration = Duration::from_secs(5);
+    let mut backoff = Backoff::new(FIRST, MAX);
+    loop {
+        let error = match pull(reading, &mut backoff).await {
+            Ok(()) => continue,
+            Err(error) => error,
+        };
+        reading.failed(&error);
+        sleep(backoff.wait()).await;
+    }
+}
+
+/// Pulls until the connection was made anew, the lease was lost, or something is wrong.
+async fn pull(reading: &Arc<Reading>, backoff: &mut Backoff) -> Result<(), Error> {
+    let lease = match reading.spec.key_order {
+        true => Some(Lease::acquire(reading).await?),
+        false => None,
+    };
+    let mut pull = Pull::begin(reading).await?;
+    reading.recovered();
+    let pulling = async {
+        loop {
+            pull.step().await?;
+            backoff.reset();
+        }
+    };
+    let outcome = match &lease {
+        None => pulling.await,
+        Some(lease) => tokio::select! {
+            outcome = pulling => outcome,
+            error = lease.kept() => Err(error),
+        },
+    };
+    match outcome {
+        Ok(never) => never,
+        Err(pull::End::Again) => Ok(()),
+        Err(pull::End::Failed(error)) => Err(error),
+    }
+}
+
+/// Tells the server that what is held here is being worked on.
+async fn prolong(reading: &Reading) {
+    let mut tick = interval(reading.link.config.ack_wait() / 3);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let mut held = Vec::new();
+        reading.deliveries.each(|handle| held.push(handle.clone()));
+        settle::prolong(&reading.link, held).await;
+    }
+}
