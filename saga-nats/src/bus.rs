@@ -80,7 +80,7 @@ impl EventBus for NatsBus {
         capabilities.delayed_retry = true;
         capabilities.replay = true;
         capabilities.lag = true;
-        capabilities.message_bytes_max = Some(self.link.client.server_info().max_payload);
+        capabilities.message_bytes_max = Some(publish::message_bytes_max(&self.link));
         capabilities
     }
 

@@ -26,12 +26,21 @@ async fn publish_one(link: &Link, message: Message) -> Published {
         Ok(subject) => subject,
         Err(error) => return Published::Rejected(error),
     };
-    let headers = to_wire(&message);
     let what = format!("message {} to topic {}", message.id, message.topic);
+    if message.size_bytes() > message_bytes_max(link) {
+        return too_large(link, &what);
+    }
+    let headers = to_wire(&message);
     match send(link, &subject, headers, message.payload.into_bytes()).await {
         Ok(()) => Published::Acked,
         Err(error) => answer(link, &message.topic, &subject, &what, error).await,
     }
+}
+
+/// The largest [`Message::size_bytes`] that is taken: what the server takes, less room for how headers are written.
+pub(crate) fn message_bytes_max(link: &Link) -> usize {
+    const FOR_HEADERS: usize = 4_096;
+    link.client.server_info().max_payload.saturating_sub(FOR_HEADERS)
 }
 
 /// Sends one message and waits until the server has it.
@@ -55,16 +64,19 @@ pub(crate) async fn send(
     Ok(())
 }
 
+fn too_large(link: &Link, what: &str) -> Published {
+    let limit = message_bytes_max(link);
+    let message =
+        format!("{what} is too large: this NATS server takes {limit} bytes, and the headers as they travel");
+    Published::Rejected(Error::new(ErrorKind::Permanent, message))
+}
+
 /// What a failed publish means.
 async fn answer(link: &Link, topic: &Topic, subject: &str, what: &str, error: PublishError) -> Published {
     let failed =
         |kind, error: PublishError| Error::new(kind, format!("{what} is not published")).with_source(error);
     match error.kind() {
-        PublishErrorKind::MaxPayloadExceeded => {
-            let limit = link.client.server_info().max_payload;
-            let message = format!("{what} is larger than the {limit} bytes that this NATS server takes");
-            Published::Rejected(Error::new(ErrorKind::Permanent, message))
-        }
+        PublishErrorKind::MaxPayloadExceeded => too_large(link, what),
         // While the server starts nobody answers either; only the server itself can tell that there is no such topic.
         PublishErrorKind::StreamNotFound => match link.jetstream.get_stream(entity(subject)).await {
             Ok(_) => Published::Unknown(failed(ErrorKind::Retry, error)),

@@ -24,6 +24,8 @@ use crate::wire::{put, to_wire};
 pub(crate) const DEAD_ATTEMPTS: &str = "saga-dead-attempts";
 /// When it was given up.
 pub(crate) const DEAD_AT: &str = "saga-dead-at";
+/// The server has looked for readers by then.
+const LOOKED_WITHIN: Duration = Duration::from_millis(100);
 /// How long a delivery waits whose dead letter could not be written.
 const DEAD_RETRY: Duration = Duration::from_secs(1);
 
@@ -39,8 +41,8 @@ impl Heard {
         Self { begun: Instant::now(), after_ms: Arc::default() }
     }
 
-    fn again(&self) {
-        let ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    fn again(&self, at: Instant) {
+        let ms = u64::try_from(at.saturating_duration_since(self.begun).as_millis()).unwrap_or(u64::MAX);
         self.after_ms.store(ms, Ordering::Relaxed);
     }
 
@@ -150,19 +152,35 @@ fn now() -> Timestamp {
 }
 
 /// Gives deliveries back, to anyone of their group.
-pub(crate) async fn give_back(link: &Link, handles: Vec<Handle>) {
-    for handle in handles {
+pub(crate) async fn give_back(reading: &Reading, mut handles: Vec<Handle>) {
+    let link = &reading.link;
+    // The server hands them out in the order in which it gets them back.
+    handles.sort_by_key(|handle| handle.sequence);
+    for (nth, handle) in handles.into_iter().enumerate() {
         // If it does not arrive, the acknowledgement wait gives them back.
         let _late_otherwise = link.client.publish(handle.reply, AckKind::Nak(None).into()).await;
+        if nth == 0 && reading.spec.key_order {
+            // The server finds that nobody listens for what this reader had asked for only when it has something to hand out, and then puts
+            // that behind all others. Alone, it stays the first.
+            let _late_otherwise = link.jetstream.query_account().await;
+            tokio::time::sleep(LOOKED_WITHIN).await;
+        }
     }
     let _late_otherwise = timeout(Duration::from_secs(1), link.client.flush()).await;
 }
 
 /// Says that deliveries are being worked on.
 pub(crate) async fn prolong(link: &Link, handles: Vec<Handle>) {
-    for handle in handles {
-        if link.client.publish(handle.reply.clone(), AckKind::Progress.into()).await.is_ok() {
-            handle.heard.again();
-        }
+    if handles.is_empty() {
+        return;
+    }
+    let begun = Instant::now();
+    for handle in &handles {
+        // What is not sent is not heard, which the next question shows.
+        let _sent_or_not = link.client.publish(handle.reply.clone(), AckKind::Progress.into()).await;
+    }
+    // The server answers in the order in which it is asked: with this answer it has heard of all.
+    if link.jetstream.query_account().await.is_ok() {
+        handles.iter().for_each(|handle| handle.heard.again(begun));
     }
 }

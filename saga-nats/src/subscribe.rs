@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use self::lease::Lease;
-use self::pull::Pull;
+use self::pull::{End, Pull};
 use crate::connect::Link;
 use crate::settle;
 use crate::topology;
@@ -154,6 +154,10 @@ impl Reading {
         self.until(Stage::Left).await;
     }
 
+    fn is_closed(&self) -> bool {
+        *self.stage.borrow() >= Stage::Closed
+    }
+
     async fn until(&self, wanted: Stage) {
         // An error cannot come: the sender is here.
         let mut stage = self.stage.subscribe();
@@ -187,11 +191,10 @@ impl Reading {
 /// Reads until the subscription leaves.
 async fn read(reading: Arc<Reading>) {
     tokio::select! {
-        () = reading.until(Stage::Closed) => {}
-        () = pull_for_ever(&reading) => {}
+        () = pull_until_closed(&reading) => {}
         () = prolong(&reading) => {}
     }
-    settle::give_back(&reading.link, reading.deliveries.close()).await;
+    settle::give_back(&reading, reading.deliveries.close()).await;
     tokio::select! {
         () = reading.until(Stage::Leaving) => {}
         () = prolong(&reading) => {}
@@ -199,50 +202,66 @@ async fn read(reading: Arc<Reading>) {
     let mut held = Vec::new();
     reading.deliveries.each(|handle| held.push(handle.clone()));
     reading.deliveries.revoke(|_| true);
-    settle::give_back(&reading.link, held).await;
+    settle::give_back(&reading, held).await;
     reading.link.health.up(&reading.part());
     reading.advance(Stage::Left);
 }
 
-async fn pull_for_ever(reading: &Arc<Reading>) {
+async fn pull_until_closed(reading: &Arc<Reading>) {
     const FIRST: Duration = Duration::from_millis(100);
     const MAX: Duration = Duration::from_secs(5);
     let mut backoff = Backoff::new(FIRST, MAX);
-    loop {
-        let error = match pull(reading, &mut backoff).await {
-            Ok(()) => continue,
-            Err(error) => error,
-        };
-        reading.failed(&error);
-        sleep(backoff.wait()).await;
+    while !reading.is_closed() {
+        if let Err(error) = pull(reading, &mut backoff).await {
+            reading.failed(&error);
+            tokio::select! {
+                () = reading.until(Stage::Closed) => {}
+                () = sleep(backoff.wait()) => {}
+            }
+        }
     }
 }
 
-/// Pulls until the connection was made anew, the lease was lost, or something is wrong.
+/// Pulls until the subscription is closed, the connection was made anew, the lease was lost, or something is wrong.
 async fn pull(reading: &Arc<Reading>, backoff: &mut Backoff) -> Result<(), Error> {
-    let lease = match reading.spec.key_order {
-        true => Some(Lease::acquire(reading).await?),
-        false => None,
+    let beginning = async {
+        let lease = match reading.spec.key_order {
+            true => Some(Lease::acquire(reading).await?),
+            false => None,
+        };
+        Ok::<_, Error>((lease, Pull::begin(reading).await?))
     };
-    let mut pull = Pull::begin(reading).await?;
+    let (lease, mut pull) = tokio::select! {
+        () = reading.until(Stage::Closed) => return Ok(()),
+        begun = beginning => begun?,
+    };
     reading.recovered();
-    let pulling = async {
-        loop {
-            pull.step().await?;
-            backoff.reset();
+    let end = tokio::select! {
+        () = reading.until(Stage::Closed) => End::Again,
+        end = pull_on(&mut pull, backoff) => end,
+        end = lost(lease.as_ref()) => end,
+    };
+    pull.end().await;
+    match end {
+        End::Again => Ok(()),
+        End::Failed(error) => Err(error),
+    }
+}
+
+async fn pull_on(pull: &mut Pull, backoff: &mut Backoff) -> End {
+    loop {
+        if let Err(end) = pull.step().await {
+            return end;
         }
-    };
-    let outcome = match &lease {
-        None => pulling.await,
-        Some(lease) => tokio::select! {
-            outcome = pulling => outcome,
-            error = lease.kept() => Err(error),
-        },
-    };
-    match outcome {
-        Ok(never) => never,
-        Err(pull::End::Again) => Ok(()),
-        Err(pull::End::Failed(error)) => Err(error),
+        backoff.reset();
+    }
+}
+
+/// Without a lease there is none to be lost.
+async fn lost(lease: Option<&Lease>) -> End {
+    match lease {
+        Some(lease) => lease.lost().await,
+        None => std::future::pending().await,
     }
 }
 

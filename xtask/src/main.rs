@@ -1,6 +1,7 @@
 //! The project's own commands. `cargo xtask` lists them.
 
 mod command;
+mod servers;
 mod test;
 mod tools;
 mod workspace;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
             Ok(stages) => test::run(&stages),
             Err(problem) => return misused(&problem),
         },
+        ["servers", args @ ..] => servers(args),
         ["bench", "core"] => bench_core(),
         [other, ..] => return misused(&format!("there is no command {other:?}")),
     };
@@ -30,6 +32,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn servers(args: &[&str]) -> Result<bool, String> {
+    if let [] | ["help" | "-h" | "--help"] = args {
+        println!("{}", servers::USAGE);
+        return Ok(true);
+    }
+    servers::run(&workspace::target_directory()?, args)
 }
 
 /// Memory with the allocator that everyone has, throughput with the one that a service under such a load would use.
@@ -59,7 +69,9 @@ fn usage() -> String {
          Runs everything that must pass, or only the stages named, and goes on after a failure. Installs the\n\
          cargo tools it needs. Closes with `N passed, N failed`: test cases, and one for each other stage.\n\n\
          Stages:\n{stages}\n\
+         {servers}\n\n\
          Usage: cargo xtask bench core\n\n\
-         Measures sagas in memory: throughput, latency, CPU and memory of each.\n"
+         Measures sagas in memory: throughput, latency, CPU and memory of each.\n",
+        servers = servers::USAGE
     )
 }

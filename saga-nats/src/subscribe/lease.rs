@@ -54,7 +54,7 @@ impl Lease {
     }
 
     /// Resolves when it is lost: somebody else may read now.
-    pub(super) async fn kept(&self) -> End {
+    pub(super) async fn lost(&self) -> End {
         // An error means that it was given back.
         let mut lost = self.lost.clone();
         let _lost = lost.wait_for(|lost| *lost).await;
@@ -100,7 +100,10 @@ async fn keep(
                 return;
             }
             () = lose.closed() => {
-                // Nobody pulls by it any more; what was delivered is settled before anybody else reads.
+                // Nobody pulls by it any more. What was delivered is settled or given back before anybody else reads.
+                if reading.is_closed() {
+                    reading.until(Stage::Left).await;
+                }
                 reading.deliveries.settled().await;
                 let _expires_by_itself = store.delete_expect_revision(&key, Some(revision)).await;
                 return;

@@ -100,6 +100,21 @@ impl Pull {
         }
     }
 
+    /// Asks for nothing more, and takes in what is still on its way: it can only be given back when it is known.
+    pub(super) async fn end(mut self) {
+        let draining = async {
+            if self.answers.drain().await.is_ok() {
+                while let Some(answer) = self.answers.next().await {
+                    let mut arrived = Vec::new();
+                    let _over_anyhow = self.sort(answer, &mut arrived);
+                    self.reading.deliveries.arrived(arrived);
+                }
+            }
+        };
+        // Away, nothing is on its way; the acknowledgement wait brings it back.
+        let _away = timeout(DRAIN_MAX, draining).await;
+    }
+
     async fn ask(&mut self) -> Result<(), End> {
         let more = self.reading.room().saturating_sub(self.asked);
         // Not one by one: a request for each message that leaves would double the traffic.
@@ -174,7 +189,7 @@ impl Pull {
                 return None;
             }
         };
-        let (message, _) = answer.split();
+        let message = answer.message;
         let place = format!("{}/{sequence}", self.stream);
         let reply = message.reply.clone();
         Some(Arrived {
@@ -185,5 +200,7 @@ impl Pull {
     }
 }
 
+/// How long the end of the answers is waited for.
+const DRAIN_MAX: Duration = Duration::from_secs(1);
 /// Without room, how often it is looked whether there is.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);

@@ -1,0 +1,216 @@
+//! `cargo xtask servers`: real brokers on this machine, on loopback and free ports, installed and started from nothing.
+
+mod kafka;
+mod nats;
+mod place;
+mod process;
+mod rabbit;
+mod state;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use self::place::Place;
+use self::state::State;
+
+/// A broker that can be installed and started here.
+struct Server {
+    name: &'static str,
+    version: &'static str,
+    /// Points at a server of the user's own instead.
+    variable: &'static str,
+    /// What it listens on; the first is the one that clients use.
+    ports: &'static [&'static str],
+    install: fn(&Place) -> Result<(), String>,
+    /// Before its very first start.
+    prepare: fn(&Place, &State) -> Result<(), String>,
+    command: fn(&Place, &State) -> std::process::Command,
+    url: fn(&State) -> String,
+    /// Further variables for the tests.
+    more: fn(&State) -> Vec<(String, String)>,
+    /// Whether it answers, and not only listens.
+    answers: fn(&Place, &State) -> bool,
+    /// After its last stop.
+    clean: fn(&Place),
+}
+
+const SERVERS: &[Server] = &[kafka::SERVER, rabbit::SERVER, nats::SERVER];
+
+/// How long a server may take until it answers.
+const READY_MAX: Duration = Duration::from_secs(120);
+
+/// The variable that holds the command which works on servers.
+const COMMAND: &str = "SAGA_SERVERS";
+
+/// Runs a verb from the command line.
+pub(crate) fn run(target: &Path, args: &[&str]) -> Result<bool, String> {
+    let (verb, names) = args.split_first().ok_or(USAGE)?;
+    let servers = chosen(names)?;
+    match *verb {
+        "up" => {
+            for (name, value) in up_all(target, &servers)? {
+                println!("{name}={value}");
+            }
+        }
+        "down" => servers.iter().try_for_each(|server| down(target, server))?,
+        "status" => servers.iter().for_each(|server| println!("{}", status(target, server))),
+        "kill" | "start" | "pause" | "resume" if names.is_empty() => {
+            return Err(format!("{verb} which one?\n\n{USAGE}"));
+        }
+        "kill" => each(target, &servers, |_, state, _| process::kill(state.pid))?,
+        "pause" => each(target, &servers, |_, state, _| process::signal(state.pid, "STOP"))?,
+        "resume" => each(target, &servers, |_, state, _| process::signal(state.pid, "CONT"))?,
+        "start" => {
+            each(target, &servers, |place, state, server| start(place, server, state.clone()).map(drop))?
+        }
+        other => return Err(format!("there is no verb {other:?}\n\n{USAGE}")),
+    }
+    Ok(true)
+}
+
+pub(crate) const USAGE: &str = "\
+Usage: cargo xtask servers up|down|status [kafka|rabbit|nats]...
+       cargo xtask servers kill|start|pause|resume kafka|rabbit|nats
+
+Installs brokers below the target directory and starts them on loopback; prints the variables that hold their URLs.
+With SAGA_KAFKA_URL, SAGA_RABBIT_URL or SAGA_NATS_URL set, that server of yours is used instead.
+kill, start, pause and resume work on a running one, for tests of faults; its data stay.";
+
+/// Starts these servers, all if none is named, and returns the variables that point at them.
+pub(crate) fn up(target: &Path, names: &[&str]) -> Result<Vec<(String, String)>, String> {
+    up_all(target, &chosen(names)?)
+}
+
+/// Stops what runs.
+pub(crate) fn down_all(target: &Path) -> Result<(), String> {
+    SERVERS.iter().try_for_each(|server| down(target, server))
+}
+
+fn chosen(names: &[&str]) -> Result<Vec<&'static Server>, String> {
+    if names.is_empty() {
+        return Ok(SERVERS.iter().collect());
+    }
+    let find = |name: &&str| {
+        let found = SERVERS.iter().find(|server| server.name == *name);
+        found.ok_or_else(|| format!("there is no server {name:?}\n\n{USAGE}"))
+    };
+    names.iter().map(find).collect()
+}
+
+fn up_all(target: &Path, servers: &[&Server]) -> Result<Vec<(String, String)>, String> {
+    let mut variables = Vec::new();
+    for server in servers {
+        if let Ok(url) = std::env::var(server.variable) {
+            println!("{}: {} is set, so no server is started", server.name, server.variable);
+            variables.push((server.variable.to_owned(), url));
+            continue;
+        }
+        let state = up_one(target, server)?;
+        variables.push((server.variable.to_owned(), (server.url)(&state)));
+        variables.extend((server.more)(&state));
+    }
+    let program = std::env::current_exe()
+        .map_err(|error| format!("this program does not know its own place: {error}"))?;
+    variables.push((COMMAND.to_owned(), format!("{} servers", program.display())));
+    Ok(variables)
+}
+
+fn up_one(target: &Path, server: &Server) -> Result<State, String> {
+    let place = Place::new(target, server.name, server.version);
+    if let Some(state) = running(&place) {
+        return Ok(state);
+    }
+    (server.install)(&place)
+        .map_err(|why| format!("{} {} could not be installed: {why}", server.name, server.version))?;
+    place.renew()?;
+    // Somebody else may take a port between its choice and the start.
+    let mut why = String::new();
+    for _ in 0..3 {
+        let state = State::with_ports(server.ports)?;
+        place.renew()?;
+        (server.prepare)(&place, &state)?;
+        match start(&place, server, state) {
+            Ok(state) => return Ok(state),
+            Err(problem) => why = problem,
+        }
+    }
+    Err(why)
+}
+
+fn start(place: &Place, server: &Server, mut state: State) -> Result<State, String> {
+    let begun = Instant::now();
+    println!("{}: starting {} {}", server.name, server.name, server.version);
+    state.pid = process::spawn((server.command)(place, &state), &place.log())?;
+    state.write(place)?;
+    while begun.elapsed() < READY_MAX {
+        if !process::is_alive(state.pid) {
+            break;
+        }
+        if (server.answers)(place, &state) {
+            println!(
+                "{}: answers after {:.1} s at {}",
+                server.name,
+                begun.elapsed().as_secs_f64(),
+                (server.url)(&state)
+            );
+            return Ok(state);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let _may_be_gone = process::kill(state.pid);
+    Err(format!("{} did not start; the end of its log:\n{}", server.name, place.log_end()))
+}
+
+fn down(target: &Path, server: &Server) -> Result<(), String> {
+    let place = Place::new(target, server.name, server.version);
+    if let Some(state) = running(&place) {
+        process::stop(state.pid)?;
+        println!("{}: stopped", server.name);
+    }
+    (server.clean)(&place);
+    State::remove(&place);
+    Ok(())
+}
+
+fn status(target: &Path, server: &Server) -> String {
+    let place = Place::new(target, server.name, server.version);
+    match running(&place) {
+        Some(state) => {
+            format!("{} {}: runs as {}, {}", server.name, server.version, state.pid, (server.url)(&state))
+        }
+        None => format!("{} {}: does not run", server.name, server.version),
+    }
+}
+
+fn running(place: &Place) -> Option<State> {
+    State::read(place).filter(|state| process::is_alive(state.pid))
+}
+
+/// Works on servers that were started, whether they run now or not.
+fn each(
+    target: &Path,
+    servers: &[&Server],
+    work: impl Fn(&Place, &State, &Server) -> Result<(), String>,
+) -> Result<(), String> {
+    servers.iter().try_for_each(|server| {
+        let place = Place::new(target, server.name, server.version);
+        let state = State::read(&place)
+            .ok_or_else(|| format!("{} was not started by `cargo xtask servers up`", server.name))?;
+        work(&place, &state, server)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_chosen_by_name() {
+        let names = |names: &[&str]| {
+            chosen(names).map(|servers| servers.iter().map(|server| server.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&[]).unwrap(), ["kafka", "rabbit", "nats"]);
+        assert_eq!(names(&["nats"]).unwrap(), ["nats"]);
+        assert!(names(&["zeromq"]).unwrap_err().contains("zeromq"));
+    }
+}

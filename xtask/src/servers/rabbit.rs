@@ -1,0 +1,163 @@
+//! RabbitMQ: Debian's package, in a root of its own so that this machine's packages stay as they are.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use super::Server;
+use super::place::Place;
+use super::state::State;
+use crate::command::output;
+
+const VERSION: &str = "4.0";
+/// The Debian release that has that version.
+const RELEASE: &str = "trixie";
+/// Where the data are, seen from inside.
+const DATA: &str = "/srv/rabbit";
+
+pub(super) const SERVER: Server = Server {
+    name: "rabbit",
+    version: VERSION,
+    variable: "SAGA_RABBIT_URL",
+    ports: &["client", "distribution", "names"],
+    install,
+    prepare,
+    command,
+    url: |state| format!("amqp://guest:guest@{}", state.address("client")),
+    more: |_| Vec::new(),
+    answers,
+    clean: unmount,
+};
+
+fn install(place: &Place) -> Result<(), String> {
+    if place.is_installed() {
+        return Ok(());
+    }
+    println!("rabbit: installing {VERSION}; this takes about a minute, once");
+    unmount(place);
+    place.begin_install()?;
+    let run = |program: &str, args: &[&str]| {
+        let mut command = Command::new(program);
+        command.env("DEBIAN_FRONTEND", "noninteractive").args(args);
+        output(command)
+    };
+    if run("debootstrap", &["--version"]).is_err() {
+        run("apt-get", &["update", "-qq"])?;
+        run("apt-get", &["install", "-qq", "--yes", "--no-install-recommends", "debootstrap"])?;
+    }
+    let root = root(place);
+    let root = root.to_string_lossy();
+    run("debootstrap", &["--variant=minbase", RELEASE, &root, &mirror()?])?;
+    // Without a sandbox user: the root may lie below folders that other users cannot enter.
+    let install =
+        ["apt-get", "-o", "APT::Sandbox::User=root", "install", "-qq", "--yes", "--no-install-recommends"];
+    run("chroot", &[&[&*root], &install[..], &["rabbitmq-server"]].concat())?;
+    place.end_install()
+}
+
+fn root(place: &Place) -> PathBuf {
+    place.installed("root")
+}
+
+/// The mirror that this machine installs its own packages from.
+fn mirror() -> Result<String, String> {
+    let policy = output(Command::new("apt-cache").arg("policy").take())?;
+    let mirrors = policy.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let (_, url, suite) = (words.next()?, words.next()?, words.next()?);
+        (url.starts_with("http") && suite.ends_with("/main") && !suite.contains("security"))
+            .then(|| url.to_owned())
+    });
+    mirrors.filter(|url| url.trim_end_matches('/').ends_with("debian")).next_back().ok_or_else(|| {
+        "apt names no Debian mirror; set SAGA_RABBIT_URL to a server of your own, or see compose.yaml"
+            .to_owned()
+    })
+}
+
+/// Takes a command out of the expression that builds it.
+trait Take {
+    fn take(&mut self) -> Command;
+}
+
+impl Take for Command {
+    fn take(&mut self) -> Command {
+        std::mem::replace(self, Self::new("true"))
+    }
+}
+
+fn prepare(place: &Place, state: &State) -> Result<(), String> {
+    let data = root(place).join(DATA.trim_start_matches('/'));
+    if data.exists() {
+        fs::remove_dir_all(&data).map_err(|error| format!("{}: {error}", data.display()))?;
+    }
+    let config = format!(
+        "listeners.tcp.1 = {}\n\
+         loopback_users = none\n\
+         vm_memory_high_watermark.absolute = 1GB\n\
+         disk_free_limit.absolute = 50MB\n\
+         log.console = true\n\
+         log.console.level = warning\n",
+        state.address("client")
+    );
+    place.write_at(&data.join("rabbitmq.conf"), &config)?;
+    place.write_at(&data.join("enabled_plugins"), "[].\n")
+}
+
+fn command(place: &Place, state: &State) -> Command {
+    mount(place);
+    let mut command = Command::new("chroot");
+    command.arg(root(place)).arg("/usr/lib/rabbitmq/bin/rabbitmq-server");
+    command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    let paths = [
+        ("HOME", ""),
+        ("RABBITMQ_MNESIA_BASE", "/mnesia"),
+        ("RABBITMQ_LOG_BASE", "/log"),
+        ("RABBITMQ_CONFIG_FILE", "/rabbitmq.conf"),
+        ("RABBITMQ_ENABLED_PLUGINS_FILE", "/enabled_plugins"),
+    ];
+    command.envs(paths.map(|(name, path)| (name, format!("{DATA}{path}"))));
+    command
+        .env("RABBITMQ_NODENAME", format!("saga{}@localhost", state.port("client")))
+        .env("RABBITMQ_NODE_PORT", state.port("client").to_string())
+        .env("RABBITMQ_DIST_PORT", state.port("distribution").to_string())
+        .env("ERL_EPMD_PORT", state.port("names").to_string())
+        .env("ERL_EPMD_ADDRESS", "127.0.0.1");
+    command
+}
+
+/// Erlang needs them.
+const MOUNTS: [&str; 2] = ["proc", "dev"];
+
+fn mount(place: &Place) {
+    for name in MOUNTS {
+        let to = root(place).join(name);
+        let is_mounted = output(Command::new("mountpoint").arg("-q").arg(&to).take()).is_ok();
+        if !is_mounted {
+            // Without them the server says what it lacks.
+            let _told_by_the_server =
+                output(Command::new("mount").arg("--bind").arg(format!("/{name}")).arg(&to).take());
+        }
+    }
+}
+
+fn unmount(place: &Place) {
+    for name in MOUNTS {
+        // It may not be mounted.
+        let _not_mounted = output(Command::new("umount").arg("--lazy").arg(root(place).join(name)).take());
+    }
+}
+
+/// It answers a greeting with one of its own.
+fn answers(_: &Place, state: &State) -> bool {
+    let Ok(mut stream) = TcpStream::connect(state.address("client")) else { return false };
+    let mut answer = [0; 1];
+    let limited = stream.set_read_timeout(Some(Duration::from_secs(2)));
+    limited.is_ok()
+        && stream.write_all(b"AMQP\x00\x00\x09\x01").is_ok()
+        && stream.read_exact(&mut answer).is_ok()
+        // A method frame, which begins the negotiation.
+        && answer == [1]
+}
