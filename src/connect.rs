@@ -1,14 +1,18 @@
 use std::sync::Arc;
 
 use saga_core::memory::MemoryBus;
-use saga_core::ports::EventBus;
+use saga_core::ports::{BusAdmin, EventBus};
 use saga_core::{Error, ErrorKind};
 
 /// Opens the bus that a URL names. Swapping the transport is a feature flag and another URL; nothing else changes.
 ///
-/// | URL | bus |
-/// |---|---|
-/// | `memory:` | a new in-memory bus, for this process alone |
+/// | URL | bus | feature |
+/// |---|---|---|
+/// | `memory:` | a new in-memory bus, for this process alone | |
+/// | `nats://host:4222` | NATS JetStream | `nats` |
+///
+/// What else can stand in a URL (user and password, several hosts, `?prefix=dev.` and other settings) is in the configuration of
+/// each adapter.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -22,35 +26,65 @@ use saga_core::{Error, ErrorKind};
 ///
 /// # Errors
 /// [`Invalid`](ErrorKind::Invalid) when the URL has no scheme, or one that is not compiled in: the error names those that are.
-/// Passwords in the URL are never part of the error.
+/// Passwords in the URL are never part of the error. [`Retry`](ErrorKind::Retry) when the broker is away,
+/// [`Permanent`](ErrorKind::Permanent) when it refuses.
 pub async fn connect(url: &str) -> Result<Arc<dyn EventBus>, Error> {
+    match adapter(url)? {
+        Adapter::Memory => Ok(Arc::new(MemoryBus::new())),
+        #[cfg(feature = "nats")]
+        Adapter::Nats => Ok(Arc::new(saga_nats::NatsBus::connect(url).await?)),
+    }
+}
+
+/// Opens the bus that a URL names to run it: its topics, groups and dead letters. URLs are as for [`connect`].
+///
+/// # Errors
+/// As for [`connect`]; and for `memory:`, since every in-memory bus is a bus of its own: use the
+/// [`MemoryBus`] that you have, which is a [`BusAdmin`] itself.
+pub async fn admin(url: &str) -> Result<Arc<dyn BusAdmin>, Error> {
+    match adapter(url)? {
+        Adapter::Memory => {
+            let message = "memory: opens a bus of its own, where there is nothing to be run; use the MemoryBus that you have";
+            Err(Error::new(ErrorKind::Invalid, message))
+        }
+        #[cfg(feature = "nats")]
+        Adapter::Nats => Ok(Arc::new(saga_nats::NatsBus::connect(url).await?)),
+    }
+}
+
+/// The adapters of this build.
+enum Adapter {
+    Memory,
+    #[cfg(feature = "nats")]
+    Nats,
+}
+
+/// The schemes of this build, for messages.
+const KNOWN: &str = if cfg!(feature = "nats") { "memory:, nats://, tls://" } else { "memory:" };
+
+fn adapter(url: &str) -> Result<Adapter, Error> {
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err(refused("it has no scheme".to_owned()));
     };
     match scheme {
-        "memory" if rest.is_empty() => Ok(Arc::new(MemoryBus::new())),
+        "memory" if rest.is_empty() => Ok(Adapter::Memory),
         "memory" => Err(refused("\"memory:\" takes nothing after the colon".to_owned())),
-        other => Err(refused(match feature_of(other) {
-            Some(feature) => format!(
-                "the scheme \"{other}\" is for the feature \"{feature}\", which this version of saga-rs does not offer yet"
-            ),
-            None => format!("the scheme \"{}\" is not known", shown(other)),
-        })),
-    }
-}
-
-/// The feature whose adapter takes a scheme.
-fn feature_of(scheme: &str) -> Option<&'static str> {
-    match scheme {
-        "kafka" => Some("kafka"),
-        "amqp" | "amqps" => Some("rabbit"),
-        "nats" => Some("nats"),
-        _ => None,
+        #[cfg(feature = "nats")]
+        "nats" | "tls" => Ok(Adapter::Nats),
+        #[cfg(not(feature = "nats"))]
+        "nats" | "tls" => Err(refused(format!(
+            "the scheme \"{scheme}\" is for the feature \"nats\", which is off; turn it on in Cargo.toml: \
+             saga = {{ package = \"saga-rs\", features = [\"nats\"] }}"
+        ))),
+        "kafka" | "amqp" | "amqps" => Err(refused(format!(
+            "the scheme \"{scheme}\" is for an adapter that this version of saga-rs does not have yet"
+        ))),
+        other => Err(refused(format!("the scheme \"{}\" is not known", shown(other)))),
     }
 }
 
 fn refused(problem: String) -> Error {
-    let message = format!("cannot connect to the bus: {problem}; this build knows: memory:");
+    let message = format!("cannot connect to the bus: {problem}; this build knows: {KNOWN}");
     Error::new(ErrorKind::Invalid, message)
 }
 
@@ -67,15 +101,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_url_names_what_would_be_right() {
-        for url in ["kafka://user:secret@localhost", "nonsense", "", "memory://x", "pass word:secret"] {
+        for url in ["http://user:secret@localhost", "nonsense", "", "memory://x", "pass word:secret"] {
             let error = connect(url).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid);
             let text = error.to_string();
             assert!(text.contains("memory:"), "{text}");
             assert!(!text.contains("secret"), "{text}");
         }
-        let error = connect("amqp://user:secret@localhost").await.unwrap_err().to_string();
-        assert!(error.contains("feature \"rabbit\""), "{error}");
         assert!(connect("memory:").await.is_ok());
+        assert!(admin("memory:").await.unwrap_err().to_string().contains("MemoryBus"));
+    }
+
+    #[cfg(not(feature = "nats"))]
+    #[tokio::test]
+    async fn a_feature_that_is_off_is_named() {
+        let error = connect("nats://user:secret@localhost").await.unwrap_err().to_string();
+        assert!(error.contains("features = [\"nats\"]") && !error.contains("secret"), "{error}");
     }
 }

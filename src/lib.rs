@@ -3,7 +3,10 @@
 
 mod connect;
 
-pub use connect::connect;
+pub use connect::{admin, connect};
 pub use saga_core::*;
+#[cfg(feature = "nats")]
+#[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
+pub use saga_nats as nats;
 #[cfg(feature = "webhook")]
 pub use saga_webhook as webhook;

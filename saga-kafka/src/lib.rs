@@ -1,2 +1,18 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod atomic;
+mod bus;
+mod config;
+mod connect;
+mod error;
+mod names;
+mod operate;
+mod publish;
+mod settle;
+mod subscribe;
+mod topology;
+mod wire;
+
+pub use bus::KafkaBus;
+pub use config::KafkaConfig;

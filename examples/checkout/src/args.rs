@@ -30,6 +30,10 @@ What is ordered:
                        Without it, one order is placed and everything that happens to it is shown.
                        The same order again is one purchase. A bad line is reported and put with the dead letters.
 
+Over which bus:
+  --bus URL            kafka://…, amqp://… or nats://…, with --features kafka, rabbit or nats [default: memory:]
+                       ?prefix=NAME. at its end gives topics of their own names.
+
 Who is told:
   --callback URL       POST to this http:// URL instead of an endpoint of the example's own.
                        The example waits until every call is answered.
@@ -45,6 +49,8 @@ pub(crate) struct Args {
     pub(crate) plan: Plan,
     pub(crate) policy: FailurePolicy,
     pub(crate) source: Source,
+    /// The URL of the bus.
+    pub(crate) bus: String,
     /// Whom to call; `None` for an endpoint of the example's own.
     pub(crate) callback: Option<CompletionCall>,
 }
@@ -69,6 +75,7 @@ impl Args {
             plan: Plan::default(),
             policy: FailurePolicy::default(),
             source: Source::Demonstration,
+            bus: "memory:".to_owned(),
             callback: None,
         };
         while let Some(arg) = parser.next()? {
@@ -78,6 +85,7 @@ impl Args {
                 Long("slow") => parser.value()?.parse_with(|text| slow(text, &mut parsed.plan.slow))?,
                 Long("policy") => parsed.policy = parser.value()?.parse_with(policy)?,
                 Long("orders") => parsed.source = source(parser.value()?),
+                Long("bus") => parsed.bus = parser.value()?.string()?,
                 Long("callback") => parsed.callback = Some(parser.value()?.parse_with(CompletionCall::new)?),
                 Long("help") | Short('h') => return Ok(None),
                 other => return Err(other.unexpected()),
@@ -175,6 +183,8 @@ mod tests {
         assert_eq!(parse("--policy fail-fast").unwrap().policy, FailurePolicy::FailFast);
         assert_eq!(parse("--policy wait-all").unwrap().policy, FailurePolicy::WaitAll);
         assert_eq!(parse("--orders a.jsonl").unwrap().source, Source::File("a.jsonl".into()));
+        assert_eq!(parse("--bus nats://localhost").unwrap().bus, "nats://localhost");
+        assert_eq!(parse("").unwrap().bus, "memory:");
         assert!(parse("--callback http://127.0.0.1:9/done").unwrap().callback.is_some());
         assert_eq!(parse("--fail payment --help").unwrap_err(), "help");
     }

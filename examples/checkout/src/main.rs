@@ -30,6 +30,7 @@ mod show;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod trouble;
 mod verdict;
 

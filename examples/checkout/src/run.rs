@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use saga::Service;
-use saga::memory::{InboxLimits, MemoryBus, MemoryInbox, TokioClock};
+use saga::memory::{InboxLimits, MemoryInbox, TokioClock};
 use saga::participant::ServeOptions;
 use saga::ports::EventBus;
-use saga::record::Topic;
 use tokio::sync::{oneshot, watch};
 
 use crate::args::Args;
@@ -24,12 +23,16 @@ use crate::inventory::{INVENTORY, Inventory};
 use crate::lines::Lines;
 use crate::news::News;
 use crate::payment::{PAYMENT, Payment};
-use crate::shop::{self, ORDER_PLACED, Rules};
+use crate::shop::{self, Rules};
 use crate::show::{Screen, Tone};
+use crate::transport::Transport;
 use crate::trouble::{Plan, SubCase, Trouble, Troubles};
 use crate::{progress, verdict};
 
 type Failure = Box<dyn StdError + Send + Sync>;
+
+/// How long closing the bus may take.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
 
 /// Places the orders, waits until all have ended and all completion calls are answered, and returns whether everything came out as it
 /// should.
@@ -47,11 +50,12 @@ pub(crate) async fn run(
             (Some(endpoint), call)
         }
     };
-    let bus = MemoryBus::builder().dead_letters_max(DEAD_LETTERS_MAX).build();
-    let mut news = if screen.is_live() { Some(News::follow(&bus, &screen).await?) } else { None };
+    let transport = Transport::open(&args.bus).await?;
+    let letters_before = transport.dead_letters().await;
+    let mut news = if screen.is_live() { Some(News::follow(&*transport.bus, &screen).await?) } else { None };
     let limits = Limits::of(&args.plan, screen.is_live());
     let rules = Rules { policy: args.policy, step_deadline: limits.step_deadline };
-    let (desk, service) = open(rules, args.plan, limits.serve, &bus, call, screen)?;
+    let (desk, service) = open(rules, args.plan, limits.serve, Arc::clone(&transport.bus), call, screen)?;
 
     desk.declare().await?;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -81,10 +85,11 @@ pub(crate) async fn run(
         }
         () = progress::show(&desk, begun) => unreachable!("it goes on for ever"),
     }
-    let dead_letters = dead_letters(&bus, &desk).await;
+    let dead_letters = transport.new_dead_letters(letters_before, &desk).await;
     // What is under way is finished before `run` returns.
     let _it_ended_by_itself = stop.send(());
     serving.await??;
+    transport.bus.close(CLOSE_MAX).await?;
     Ok(verdict::show(&desk, endpoint.as_ref(), dead_letters))
 }
 
@@ -94,7 +99,7 @@ pub(crate) fn open(
     rules: Rules,
     plan: Plan,
     serve: ServeOptions,
-    bus: &MemoryBus,
+    bus: Arc<dyn EventBus>,
     call: CompletionCall,
     screen: Screen,
 ) -> Result<(Arc<Desk>, Service), Failure> {
@@ -106,7 +111,6 @@ pub(crate) fn open(
     let history = Arc::new(History::new(trouble(SubCase::History), screen.clone()));
     let confirmation = Arc::new(Confirmation::new(trouble(SubCase::Confirmation), screen.clone()));
 
-    let bus: Arc<dyn EventBus> = Arc::new(bus.clone());
     let service = Service::builder(Arc::clone(&bus))
         .coordinate(&saga)
         .inbox(Arc::new(inbox()))
@@ -158,27 +162,4 @@ impl Limits {
 fn inbox() -> MemoryInbox {
     let limits = InboxLimits { rows_kept_for: Duration::from_secs(600), rows_max: 20_000 };
     MemoryInbox::with_limits(Arc::new(TokioClock::new()), limits)
-}
-
-/// How many dead letters the bus keeps; of more, the newest.
-const DEAD_LETTERS_MAX: usize = 10_000;
-
-/// How many dead letters there are on the topic of the orders: one for each bad line. The coordinator reads them some time after they
-/// were published, so they are waited for.
-async fn dead_letters(bus: &MemoryBus, desk: &Desk) -> usize {
-    const WAIT_MAX: Duration = Duration::from_secs(10);
-    let topic = Topic::new(ORDER_PLACED).expect("it is a name");
-    let expected = usize::try_from(desk.tally().bad_lines).unwrap_or(usize::MAX).min(DEAD_LETTERS_MAX);
-    let begun = Instant::now();
-    loop {
-        let found = bus.dead_letters_of(&topic).len();
-        if found >= expected {
-            return found;
-        }
-        if begun.elapsed() > WAIT_MAX {
-            desk.tally().fault(format!("{expected} dead letters were expected, and {found} are there"));
-            return found;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

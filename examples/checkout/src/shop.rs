@@ -18,6 +18,10 @@ use crate::inventory::{INVENTORY, Reserve};
 use crate::order::{Order, Status};
 use crate::payment::{Charge, PAYMENT};
 
+/// What the saga is called.
+const NAME: &str = "checkout";
+/// The group that its coordinators read as.
+pub(crate) const GROUP: &str = "checkout.coordinator";
 /// The action; a message here starts a checkout.
 pub(crate) const ORDER_PLACED: &str = "order-placed";
 /// Announced when all four sub-cases have succeeded.
@@ -36,7 +40,7 @@ pub(crate) struct Rules {
 
 /// The definition. None of the four steps waits for another, so all start at once, in parallel.
 pub(crate) fn checkout(rules: Rules, when_complete: Arc<dyn Callback>) -> Result<Saga<Order>, BuildError> {
-    let mut saga = Saga::<Order>::builder("checkout", 1);
+    let mut saga = Saga::<Order>::builder(NAME, 1);
     let stock = saga.step(&INVENTORY, Reserve::of);
     let charge = saga.step(&PAYMENT, Charge::of);
     let entry = saga.step(&HISTORY, Purchase::of);

@@ -81,6 +81,17 @@ impl<H: Send + 'static> Deliveries<H> {
         self.shared.ready.notify_waiters();
     }
 
+    /// Takes in a message that is not to be delivered before a moment.
+    pub fn arrived_early(&self, arrived: Arrived<H>, due: Instant) {
+        self.shared.state().wait(arrived, due);
+        self.shared.ready.notify_waiters();
+    }
+
+    /// How many messages wait for their moment, as for a retry.
+    pub fn waiting(&self) -> usize {
+        self.shared.state().waiting()
+    }
+
     /// How many messages are here: arrived, delivered, waiting for their retry or behind their key.
     pub fn held(&self) -> usize {
         self.shared.state().held()
@@ -168,6 +179,13 @@ impl<H: Send + 'static> Deliveries<H> {
     /// The broker has taken deliveries back. What has not been handed to the user is forgotten, what has is stale.
     pub fn revoke(&self, is_gone: impl Fn(&H) -> bool) {
         self.shared.state().revoke(is_gone);
+        self.shared.ready.notify_waiters();
+        self.shared.left.notify_waiters();
+    }
+
+    /// Forgets what has not been handed to the user; what has can be settled.
+    pub fn withdraw(&self, is_gone: impl Fn(&H) -> bool) {
+        self.shared.state().withdraw(is_gone);
         self.shared.ready.notify_waiters();
         self.shared.left.notify_waiters();
     }

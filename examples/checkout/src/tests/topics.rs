@@ -27,7 +27,8 @@ const RULES: Rules = Rules { policy: FailurePolicy::WaitAll, step_deadline: Dura
 fn shop(plan: Plan, bus: &MemoryBus) -> Arc<Desk> {
     let call = CompletionCall::new("http://127.0.0.1:9/").unwrap();
     let screen = Shown::default().screen(false);
-    let (desk, service) = open(RULES, plan, ServeOptions::default(), bus, call, screen).unwrap();
+    let (desk, service) =
+        open(RULES, plan, ServeOptions::default(), Arc::new(bus.clone()), call, screen).unwrap();
     tokio::spawn(service.run(pending()));
     desk
 }

@@ -80,6 +80,18 @@ impl<H> State<H> {
         self.ready.push_back(item);
     }
 
+    /// One that waits from its arrival on holds up nobody, whatever its key.
+    pub(super) fn wait(&mut self, arrived: Arrived<H>, due: Instant) {
+        let Arrived { message, attempt, handle } = arrived;
+        let number = self.next_number();
+        self.waiting.insert(number, Item { message, attempt, handle });
+        self.due.push(Reverse((due, number)));
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     pub(super) fn held(&self) -> usize {
         self.ready.len() + self.waiting.len() + self.in_flight.len() + self.behind
     }
@@ -141,6 +153,19 @@ impl<H> State<H> {
 
     pub(super) fn revoke(&mut self, is_gone: impl Fn(&H) -> bool) {
         let mut freed = Vec::new();
+        self.in_flight.retain(|_, held| {
+            let gone = held.handle.as_ref().is_some_and(&is_gone);
+            if gone {
+                freed.push(held.message.key.clone());
+            }
+            !gone
+        });
+        self.withdraw(is_gone);
+        freed.iter().for_each(|key| self.leave_lane(key.as_ref()));
+    }
+
+    pub(super) fn withdraw(&mut self, is_gone: impl Fn(&H) -> bool) {
+        let mut freed = Vec::new();
         let mut keep = |item: &Item<H>| {
             let gone = is_gone(&item.handle);
             if gone {
@@ -150,13 +175,6 @@ impl<H> State<H> {
         };
         self.ready.retain(&mut keep);
         self.waiting.retain(|_, item| keep(item));
-        self.in_flight.retain(|_, held| {
-            let gone = held.handle.as_ref().is_some_and(&is_gone);
-            if gone {
-                freed.push(held.message.key.clone());
-            }
-            !gone
-        });
         for lane in self.lanes.iter_mut().flat_map(HashMap::values_mut) {
             let before = lane.len();
             lane.retain(|item| !is_gone(&item.handle));
