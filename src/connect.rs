@@ -9,6 +9,7 @@ use saga_core::{Error, ErrorKind};
 /// | URL | bus | feature |
 /// |---|---|---|
 /// | `memory:` | a new in-memory bus, for this process alone | |
+/// | `kafka://host:9092` | Kafka | `kafka` |
 /// | `nats://host:4222` | NATS JetStream | `nats` |
 ///
 /// What else can stand in a URL (user and password, several hosts, `?prefix=dev.` and other settings) is in the configuration of
@@ -31,6 +32,8 @@ use saga_core::{Error, ErrorKind};
 pub async fn connect(url: &str) -> Result<Arc<dyn EventBus>, Error> {
     match adapter(url)? {
         Adapter::Memory => Ok(Arc::new(MemoryBus::new())),
+        #[cfg(feature = "kafka")]
+        Adapter::Kafka => Ok(Arc::new(saga_kafka::KafkaBus::connect(url).await?)),
         #[cfg(feature = "nats")]
         Adapter::Nats => Ok(Arc::new(saga_nats::NatsBus::connect(url).await?)),
     }
@@ -47,6 +50,8 @@ pub async fn admin(url: &str) -> Result<Arc<dyn BusAdmin>, Error> {
             let message = "memory: opens a bus of its own, where there is nothing to be run; use the MemoryBus that you have";
             Err(Error::new(ErrorKind::Invalid, message))
         }
+        #[cfg(feature = "kafka")]
+        Adapter::Kafka => Ok(Arc::new(saga_kafka::KafkaBus::connect(url).await?)),
         #[cfg(feature = "nats")]
         Adapter::Nats => Ok(Arc::new(saga_nats::NatsBus::connect(url).await?)),
     }
@@ -55,12 +60,20 @@ pub async fn admin(url: &str) -> Result<Arc<dyn BusAdmin>, Error> {
 /// The adapters of this build.
 enum Adapter {
     Memory,
+    #[cfg(feature = "kafka")]
+    Kafka,
     #[cfg(feature = "nats")]
     Nats,
 }
 
 /// The schemes of this build, for messages.
-const KNOWN: &str = if cfg!(feature = "nats") { "memory:, nats://, tls://" } else { "memory:" };
+const KNOWN: &[&str] = &[
+    "memory:",
+    #[cfg(feature = "kafka")]
+    "kafka://, kafkas://",
+    #[cfg(feature = "nats")]
+    "nats://, tls://",
+];
 
 fn adapter(url: &str) -> Result<Adapter, Error> {
     let Some((scheme, rest)) = url.split_once(':') else {
@@ -72,19 +85,28 @@ fn adapter(url: &str) -> Result<Adapter, Error> {
         #[cfg(feature = "nats")]
         "nats" | "tls" => Ok(Adapter::Nats),
         #[cfg(not(feature = "nats"))]
-        "nats" | "tls" => Err(refused(format!(
-            "the scheme \"{scheme}\" is for the feature \"nats\", which is off; turn it on in Cargo.toml: \
-             saga = {{ package = \"saga-rs\", features = [\"nats\"] }}"
-        ))),
-        "kafka" | "amqp" | "amqps" => Err(refused(format!(
+        "nats" | "tls" => Err(refused(is_off(scheme, "nats"))),
+        #[cfg(feature = "kafka")]
+        "kafka" | "kafkas" => Ok(Adapter::Kafka),
+        #[cfg(not(feature = "kafka"))]
+        "kafka" | "kafkas" => Err(refused(is_off(scheme, "kafka"))),
+        "amqp" | "amqps" => Err(refused(format!(
             "the scheme \"{scheme}\" is for an adapter that this version of saga-rs does not have yet"
         ))),
         other => Err(refused(format!("the scheme \"{}\" is not known", shown(other)))),
     }
 }
 
+#[cfg(not(all(feature = "kafka", feature = "nats")))]
+fn is_off(scheme: &str, feature: &str) -> String {
+    format!(
+        "the scheme \"{scheme}\" is for the feature \"{feature}\", which is off; turn it on in Cargo.toml: \
+         saga = {{ package = \"saga-rs\", features = [\"{feature}\"] }}"
+    )
+}
+
 fn refused(problem: String) -> Error {
-    let message = format!("cannot connect to the bus: {problem}; this build knows: {KNOWN}");
+    let message = format!("cannot connect to the bus: {problem}; this build knows: {}", KNOWN.join(", "));
     Error::new(ErrorKind::Invalid, message)
 }
 
@@ -112,10 +134,13 @@ mod tests {
         assert!(admin("memory:").await.unwrap_err().to_string().contains("MemoryBus"));
     }
 
-    #[cfg(not(feature = "nats"))]
+    #[cfg(not(any(feature = "kafka", feature = "nats")))]
     #[tokio::test]
     async fn a_feature_that_is_off_is_named() {
-        let error = connect("nats://user:secret@localhost").await.unwrap_err().to_string();
-        assert!(error.contains("features = [\"nats\"]") && !error.contains("secret"), "{error}");
+        for (scheme, feature) in [("nats", "nats"), ("kafka", "kafka")] {
+            let error = connect(&format!("{scheme}://user:secret@localhost")).await.unwrap_err().to_string();
+            let named = format!("features = [\"{feature}\"]");
+            assert!(error.contains(&named) && !error.contains("secret"), "{error}");
+        }
     }
 }

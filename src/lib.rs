@@ -5,6 +5,9 @@ mod connect;
 
 pub use connect::{admin, connect};
 pub use saga_core::*;
+#[cfg(feature = "kafka")]
+#[cfg_attr(docsrs, doc(cfg(feature = "kafka")))]
+pub use saga_kafka as kafka;
 #[cfg(feature = "nats")]
 #[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
 pub use saga_nats as nats;

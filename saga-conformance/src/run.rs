@@ -40,6 +40,7 @@ pub enum Verdict {
     /// The promise was kept.
     Passed,
     /// The bus does not give the promise.
+    #[serde(rename = "does not apply")]
     DoesNotApply,
     /// The promise was broken.
     Failed,

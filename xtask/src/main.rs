@@ -1,6 +1,7 @@
 //! The project's own commands. `cargo xtask` lists them.
 
 mod command;
+mod conformance;
 mod servers;
 mod test;
 mod tools;
@@ -18,6 +19,10 @@ fn main() -> ExitCode {
         }
         ["test", stages @ ..] => match test::chosen(stages) {
             Ok(stages) => test::run(&stages),
+            Err(problem) => return misused(&problem),
+        },
+        ["conformance", words @ ..] => match conformance::chosen(words) {
+            Ok((buses, cases)) => conformance::run(&buses, &cases).map(|table| table.is_good()),
             Err(problem) => return misused(&problem),
         },
         ["servers", args @ ..] => servers(args),
@@ -64,11 +69,16 @@ fn misused(problem: &str) -> ExitCode {
 fn usage() -> String {
     let stages: String =
         test::STAGES.iter().map(|stage| format!("  {:<14}{}\n", stage.name, stage.what)).collect();
+    let buses: Vec<_> = conformance::BUSES.iter().map(|bus| bus.name).collect();
+    let buses = buses.join(", ");
     format!(
         "Usage: cargo xtask test [STAGE...]\n\n\
          Runs everything that must pass, or only the stages named, and goes on after a failure. Installs the\n\
          cargo tools it needs. Closes with `N passed, N failed`: test cases, and one for each other stage.\n\n\
          Stages:\n{stages}\n\
+         Usage: cargo xtask conformance [BUS...] [-- CASE...]\n\n\
+         Runs the conformance suite on {buses}, or only on the buses named, and only the cases\n\
+         whose numbers or parts of names are given. Starts the servers it needs, prints a table and writes it as JSON.\n\n\
          {servers}\n\n\
          Usage: cargo xtask bench core\n\n\
          Measures sagas in memory: throughput, latency, CPU and memory of each.\n",

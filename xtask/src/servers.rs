@@ -52,7 +52,7 @@ pub(crate) fn run(target: &Path, args: &[&str]) -> Result<bool, String> {
                 println!("{name}={value}");
             }
         }
-        "down" => servers.iter().try_for_each(|server| down(target, server))?,
+        "down" => servers.iter().try_for_each(|server| down_one(target, server))?,
         "status" => servers.iter().for_each(|server| println!("{}", status(target, server))),
         "kill" | "start" | "pause" | "resume" if names.is_empty() => {
             return Err(format!("{verb} which one?\n\n{USAGE}"));
@@ -81,9 +81,11 @@ pub(crate) fn up(target: &Path, names: &[&str]) -> Result<Vec<(String, String)>,
     up_all(target, &chosen(names)?)
 }
 
-/// Stops what runs.
-pub(crate) fn down_all(target: &Path) -> Result<(), String> {
-    SERVERS.iter().try_for_each(|server| down(target, server))
+/// Stops these servers.
+pub(crate) fn down(target: &Path, names: &[&str]) -> Result<(), String> {
+    names
+        .iter()
+        .try_for_each(|name| chosen(&[name])?.into_iter().try_for_each(|server| down_one(target, server)))
 }
 
 fn chosen(names: &[&str]) -> Result<Vec<&'static Server>, String> {
@@ -161,7 +163,7 @@ fn start(place: &Place, server: &Server, mut state: State) -> Result<State, Stri
     Err(format!("{} did not start; the end of its log:\n{}", server.name, place.log_end()))
 }
 
-fn down(target: &Path, server: &Server) -> Result<(), String> {
+fn down_one(target: &Path, server: &Server) -> Result<(), String> {
     let place = Place::new(target, server.name, server.version);
     if let Some(state) = running(&place) {
         process::stop(state.pid)?;

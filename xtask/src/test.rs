@@ -10,6 +10,7 @@ use std::ops::Add;
 use std::time::{Duration, Instant};
 
 use crate::command::{cargo, output, program, run as run_command};
+use crate::conformance;
 use crate::tools::Tools;
 use crate::workspace::Workspace;
 
@@ -31,6 +32,11 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "docs", what: "the documentation has no broken link", run: docs },
     Stage { name: "tests", what: "all tests, with all features", run: cases::all_features },
     Stage { name: "defaults", what: "the tests that need a feature to be off", run: cases::defaults },
+    Stage {
+        name: "conformance",
+        what: "every bus keeps its promises, against real servers",
+        run: conformance,
+    },
     Stage { name: "features", what: "each feature builds alone", run: features },
     Stage { name: "examples", what: "every example runs", run: examples::check },
     Stage { name: "publish", what: "every crate could be published", run: publish::check },
@@ -172,6 +178,19 @@ fn advisories(context: &Context) -> Outcome {
 
 fn deny(context: &Context, args: &[&str]) -> Result<(), String> {
     run_command(program(context.tools.deny.as_ref()?, [&["deny"], args].concat()))
+}
+
+fn conformance(_: &Context) -> Outcome {
+    let buses: Vec<_> = conformance::BUSES.iter().collect();
+    match conformance::run(&buses, &[]) {
+        Err(why) => Outcome::Failed(why),
+        Ok(table) if table.total("passed") == 0 => Outcome::Failed("no case was run".to_owned()),
+        Ok(table) => {
+            let count = |verdict| u32::try_from(table.total(verdict)).unwrap_or(u32::MAX);
+            let failed = count("failed") + u32::from(!table.is_good() && count("failed") == 0);
+            Outcome::Cases(Cases { passed: count("passed"), failed, ignored: 0 })
+        }
+    }
 }
 
 fn features(context: &Context) -> Outcome {

@@ -166,8 +166,10 @@ pub async fn poison(stand: &Stand) -> Check {
     let topic = client.commands(stand).await?;
     let reader = client.read(&topic).await?;
     client.publish(vec![message(&topic, "poison").keyed("bad")]).await?;
+    let poison = take_one(&reader).await?;
+    retry(&reader, poison, Duration::from_millis(100)).await?;
     client.publish(messages(&topic, 50).into_iter().map(|message| message.keyed("good")).collect()).await?;
-    let (mut good, mut bad) = (0, 0);
+    let (mut good, mut bad) = (0, 1);
     let deadline = Instant::now() + ARRIVES_WITHIN;
     while good < 50 {
         ensure!(Instant::now() < deadline, "only {good} of 50 got past the poison");

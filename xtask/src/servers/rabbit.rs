@@ -65,13 +65,13 @@ fn root(place: &Place) -> PathBuf {
 /// The mirror that this machine installs its own packages from.
 fn mirror() -> Result<String, String> {
     let policy = output(Command::new("apt-cache").arg("policy").take())?;
-    let mirrors = policy.lines().filter_map(|line| {
+    let mut mirrors = policy.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         let (_, url, suite) = (words.next()?, words.next()?, words.next()?);
         (url.starts_with("http") && suite.ends_with("/main") && !suite.contains("security"))
             .then(|| url.to_owned())
     });
-    mirrors.filter(|url| url.trim_end_matches('/').ends_with("debian")).next_back().ok_or_else(|| {
+    mirrors.rfind(|url| url.trim_end_matches('/').ends_with("debian")).ok_or_else(|| {
         "apt names no Debian mirror; set SAGA_RABBIT_URL to a server of your own, or see compose.yaml"
             .to_owned()
     })
