@@ -31,7 +31,7 @@ What is ordered:
                        The same order again is one purchase. A bad line is reported and put with the dead letters.
 
 Over which bus:
-  --bus URL            kafka://…, amqp://… or nats://…, with --features kafka, rabbit or nats [default: memory:]
+  --bus URL            kafka://… or nats://…, with --features kafka or nats [default: memory:]
                        ?prefix=NAME. at its end gives topics of their own names.
 
 Who is told:
