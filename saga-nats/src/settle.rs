@@ -41,12 +41,17 @@ impl Heard {
         Self { begun: Instant::now(), after_ms: Arc::default() }
     }
 
-    fn again(&self, at: Instant) {
+    /// The server has answered what was sent at this time. Had it taken the delivery back before its answer, that would not count: then the
+    /// word may have come too late.
+    fn again(&self, at: Instant, wait: Duration) {
+        if !self.is_within(wait) {
+            return;
+        }
         let ms = u64::try_from(at.saturating_duration_since(self.begun).as_millis()).unwrap_or(u64::MAX);
         self.after_ms.store(ms, Ordering::Relaxed);
     }
 
-    fn is_within(&self, wait: Duration) -> bool {
+    pub(crate) fn is_within(&self, wait: Duration) -> bool {
         let last = self.begun + Duration::from_millis(self.after_ms.load(Ordering::Relaxed));
         last.elapsed() < wait
     }
@@ -126,7 +131,8 @@ async fn bury(
         put(&mut headers, name, value);
     }
     // A crash before the acknowledgement brings the message again: its second letter is the same one.
-    let id = format!("dlq:{}:{}:{}", entity(&origin), handle.sequence, spec.group);
+    // Its own id is part of that, because a topic that was deleted and declared anew counts from the beginning.
+    let id = format!("dlq:{}:{}:{}:{}", entity(&origin), handle.sequence, spec.group, message.id);
     headers.insert(async_nats::header::NATS_MESSAGE_ID, entity(&id));
     let sent =
         send(link, &dead_subject(&origin, &spec.group), headers, message.payload.bytes().clone()).await;
@@ -181,6 +187,25 @@ pub(crate) async fn prolong(link: &Link, handles: Vec<Handle>) {
     }
     // The server answers in the order in which it is asked: with this answer it has heard of all.
     if link.jetstream.query_account().await.is_ok() {
-        handles.iter().for_each(|handle| handle.heard.again(begun));
+        handles.iter().for_each(|handle| handle.heard.again(begun, link.config.ack_wait()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_millis(200);
+
+    #[test]
+    fn a_word_that_came_in_time_counts_and_a_late_one_does_not() {
+        let heard = Heard::now();
+        std::thread::sleep(WAIT / 2);
+        heard.again(Instant::now(), WAIT);
+        std::thread::sleep(WAIT * 3 / 4);
+        assert!(heard.is_within(WAIT), "it was prolonged");
+        std::thread::sleep(WAIT);
+        heard.again(Instant::now(), WAIT);
+        assert!(!heard.is_within(WAIT), "it had been taken back before");
     }
 }

@@ -271,6 +271,8 @@ async fn prolong(reading: &Reading) {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
+        // What the server has taken back, others have, or will: a word for it now would be a word for their delivery.
+        reading.deliveries.revoke(|handle| !handle.heard.is_within(reading.link.config.ack_wait()));
         let mut held = Vec::new();
         reading.deliveries.each(|handle| held.push(handle.clone()));
         settle::prolong(&reading.link, held).await;
