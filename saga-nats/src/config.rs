@@ -27,7 +27,7 @@ pub struct NatsConfig {
     pub credentials_file: Option<PathBuf>,
     /// Whether the connection must be encrypted; `tls://` as the scheme says the same. Default: only if the server asks for it.
     pub tls: bool,
-    /// The certificates, in PEM, of the authorities to be trusted besides the system's. Default: none.
+    /// The certificates, in PEM, of the authorities to be trusted instead of the system's. Default: the system's.
     pub ca_file: Option<PathBuf>,
     /// This client's certificate, in PEM. Default: none.
     pub client_cert_file: Option<PathBuf>,
