@@ -14,7 +14,6 @@ use saga_core::wire::attributes::{DEAD_GROUP, DEAD_REASON, DEAD_TOPIC};
 use saga_core::{Error, ErrorKind, Message};
 use tokio::time::{Instant, timeout};
 
-use crate::connect::Link;
 use crate::names::{dead_subject, entity, subject};
 use crate::publish::send;
 use crate::subscribe::{Handle, Reading};
@@ -71,7 +70,7 @@ pub(crate) async fn settle(reading: &Reading, batch: Vec<Settlement>) -> Vec<Set
 async fn settle_one(reading: &Reading, settlement: Settlement) -> Settled {
     let Settlement { message, attempt, disposition, receipt } = settlement;
     let Some(taken) = reading.deliveries.take(receipt) else { return Settled::Stale };
-    if !taken.handle.heard.is_within(reading.link.config.ack_wait()) {
+    if !taken.handle.heard.is_within(reading.ack_wait) {
         // Taken back by the server, and delivered again to somebody.
         reading.deliveries.done(taken);
         return Settled::Stale;
@@ -176,18 +175,18 @@ pub(crate) async fn give_back(reading: &Reading, mut handles: Vec<Handle>) {
 }
 
 /// Says that deliveries are being worked on.
-pub(crate) async fn prolong(link: &Link, handles: Vec<Handle>) {
+pub(crate) async fn prolong(reading: &Reading, handles: Vec<Handle>) {
     if handles.is_empty() {
         return;
     }
-    let begun = Instant::now();
+    let (link, begun) = (&reading.link, Instant::now());
     for handle in &handles {
         // What is not sent is not heard, which the next question shows.
         let _sent_or_not = link.client.publish(handle.reply.clone(), AckKind::Progress.into()).await;
     }
     // The server answers in the order in which it is asked: with this answer it has heard of all.
     if link.jetstream.query_account().await.is_ok() {
-        handles.iter().for_each(|handle| handle.heard.again(begun, link.config.ack_wait()));
+        handles.iter().for_each(|handle| handle.heard.again(begun, reading.ack_wait));
     }
 }
 
