@@ -43,7 +43,8 @@ pub struct NatsConfig {
     pub retention_ms: u64,
     /// How long dead letters are kept, in ms; 0 is for ever. Default: 2,592,000,000 (30 days).
     pub dead_letter_retention_ms: u64,
-    /// How many bytes a topic that is created may hold; publishing to a full one waits. 0 is no limit. Default: 0.
+    /// How many bytes a topic that is created may hold. Publishing to a full one of commands waits for room, for `request_timeout_ms` and
+    /// then says so; a full one of events loses its oldest. 0 is no limit. Default: 0.
     pub topic_bytes_max: u64,
     /// After how long without a word a delivery comes again, in ms. While it is held, the word is given. Default: 30,000.
     pub ack_wait_ms: u64,
