@@ -103,10 +103,7 @@ impl EventBus for NatsBus {
     }
 
     fn health(&self) -> Health {
-        let state = self.link.client.connection_state();
-        if state != async_nats::connection::State::Connected {
-            self.link.health.down("connection", format!("the connection to NATS is {state}"));
-        }
+        self.link.look();
         self.link.health.health()
     }
 

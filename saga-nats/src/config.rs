@@ -27,7 +27,7 @@ pub struct NatsConfig {
     pub credentials_file: Option<PathBuf>,
     /// Whether the connection must be encrypted; `tls://` as the scheme says the same. Default: only if the server asks for it.
     pub tls: bool,
-    /// The certificates, in PEM, of the authorities to be trusted besides the system's. Default: none.
+    /// The certificates, in PEM, of the authorities to be trusted instead of the system's. Default: the system's.
     pub ca_file: Option<PathBuf>,
     /// This client's certificate, in PEM. Default: none.
     pub client_cert_file: Option<PathBuf>,
@@ -43,7 +43,8 @@ pub struct NatsConfig {
     pub retention_ms: u64,
     /// How long dead letters are kept, in ms; 0 is for ever. Default: 2,592,000,000 (30 days).
     pub dead_letter_retention_ms: u64,
-    /// How many bytes a topic that is created may hold; publishing to a full one waits. 0 is no limit. Default: 0.
+    /// How many bytes a topic that is created may hold. Publishing to a full one of commands waits for room, for `request_timeout_ms` and
+    /// then says so; a full one of events loses its oldest. 0 is no limit. Default: 0.
     pub topic_bytes_max: u64,
     /// After how long without a word a delivery comes again, in ms. While it is held, the word is given. Default: 30,000.
     pub ack_wait_ms: u64,

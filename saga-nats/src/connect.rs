@@ -3,15 +3,17 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, ConnectOptions, Event};
 use saga_core::adapter::{Backoff, HealthBoard};
 use saga_core::{Error, ErrorKind};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::config::NatsConfig;
-use crate::error::{of_connect, stopped};
+use crate::error::{of_connect, stopped, unreachable};
+use crate::security;
 use crate::subscribe::Reading;
 
 /// What everything of one connection shares.
@@ -70,6 +72,14 @@ impl Link {
         }
     }
 
+    /// Writes down how the connection is by now: a client of the user's own tells no events.
+    pub(crate) fn look(&self) {
+        match self.client.connection_state() {
+            State::Connected => self.health.up(CONNECTION),
+            state => self.health.down(CONNECTION, format!("the connection to NATS is {state}; reconnecting")),
+        };
+    }
+
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         if *self.closed.borrow() { Err(stopped()) } else { Ok(()) }
     }
@@ -97,7 +107,7 @@ impl Link {
             }
             let _permits = self.messages.acquire_many(all).await;
         };
-        let is_drained = tokio::time::timeout_at(deadline, drained).await.is_ok();
+        let is_drained = timeout_at(deadline, drained).await.is_ok();
         for reading in &readings {
             reading.leave();
         }
@@ -137,9 +147,11 @@ async fn connect(
         let scheme = if config.tls { "tls" } else { "nats" };
         let servers: Vec<String> =
             config.servers.iter().map(|server| format!("{scheme}://{server}")).collect();
-        let error = match options.connect(servers).await {
-            Ok(client) => return Ok(client),
-            Err(error) => of_connect(error, &config.shown()),
+        // With several servers that do not answer, one round could take longer than all may.
+        let error = match timeout_at(deadline, options.connect(servers)).await {
+            Ok(Ok(client)) => return Ok(client),
+            Ok(Err(error)) => of_connect(error, &config.shown()),
+            Err(_) => unreachable(&config.shown()),
         };
         let wait = backoff.wait();
         if error.kind() != ErrorKind::Retry || Instant::now() + wait >= deadline {
@@ -154,6 +166,10 @@ async fn options(
     health: HealthBoard,
     count: watch::Sender<u64>,
 ) -> Result<ConnectOptions, Error> {
+    let settings = config.clone();
+    let tls = tokio::task::spawn_blocking(move || security::tls(&settings)).await.map_err(|error| {
+        Error::new(ErrorKind::Retry, "the files for encryption could not be read").with_source(error)
+    })??;
     let mut options = ConnectOptions::new()
         .name(&config.client_name)
         .require_tls(config.tls)
@@ -181,15 +197,7 @@ async fn options(
             Error::new(ErrorKind::Invalid, message).with_source(error)
         })?;
     }
-    if let Some(file) = &config.ca_file {
-        options = options.add_root_certificates(file.clone());
-    }
-    match (&config.client_cert_file, &config.client_key_file) {
-        (Some(cert), Some(key)) => options = options.add_client_certificate(cert.clone(), key.clone()),
-        (None, None) => {}
-        _ => return Err(Error::new(ErrorKind::Invalid, "client_cert_file and client_key_file go together")),
-    }
-    Ok(options)
+    Ok(options.tls_client_config(tls))
 }
 
 /// Writes down what the client says of its connection.

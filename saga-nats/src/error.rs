@@ -1,5 +1,8 @@
 //! What the client's errors mean to the ports.
 
+use std::error::Error as StdError;
+use std::io;
+
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamError, GetStreamErrorKind};
 use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind};
@@ -8,10 +11,6 @@ use saga_core::{Error, ErrorKind};
 
 /// An error of the connection; what no waiting mends is permanent.
 pub(crate) fn of_connect(error: ConnectError, servers: &str) -> Error {
-    let text = format!("{error:?}");
-    let is_certificate = ["InvalidCertificate", "certificate", "UnknownIssuer", "tls", "Tls"]
-        .iter()
-        .any(|word| text.contains(word));
     let (kind, message) = match error.kind() {
         ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => (
             ErrorKind::Permanent,
@@ -20,18 +19,35 @@ pub(crate) fn of_connect(error: ConnectError, servers: &str) -> Error {
         ConnectErrorKind::ServerParse => {
             (ErrorKind::Invalid, format!("{servers} is no address of a NATS server"))
         }
-        _ if is_certificate => (
+        ConnectErrorKind::Tls | ConnectErrorKind::Io if is_of_trust(&error) => (
             ErrorKind::Permanent,
             format!(
                 "NATS at {servers} cannot be trusted, or demands a certificate; check ca_file and client_cert_file"
             ),
         ),
-        _ => (
-            ErrorKind::Retry,
-            format!("NATS at {servers} cannot be reached; check that it runs and the URL is right"),
-        ),
+        _ => return unreachable(servers).with_source(error),
     };
     Error::new(kind, message).with_source(error)
+}
+
+/// Whether one side does not trust the other or wants another encryption, rather than that the connection broke.
+fn is_of_trust(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(found) = cause {
+        // What an error of input and output wraps is not among its sources.
+        let wrapped = found.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if found.is::<rustls::Error>() || wrapped.is_some_and(|wrapped| wrapped.is::<rustls::Error>()) {
+            return true;
+        }
+        cause = found.source();
+    }
+    false
+}
+
+/// No server answers.
+pub(crate) fn unreachable(servers: &str) -> Error {
+    let message = format!("NATS at {servers} cannot be reached; check that it runs and the URL is right");
+    Error::new(ErrorKind::Retry, message)
 }
 
 /// An error while reading what a stream is.

@@ -8,6 +8,7 @@ mod error;
 mod names;
 mod operate;
 mod publish;
+mod security;
 mod settle;
 mod subscribe;
 mod topology;

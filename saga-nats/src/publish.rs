@@ -1,13 +1,18 @@
 //! Publishing: pipelined, bounded, in order per key.
 
+use std::error::Error as _;
+use std::time::Duration;
+
 use async_nats::HeaderMap;
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
-use saga_core::adapter::publish_in_order;
+use saga_core::adapter::{Backoff, publish_in_order};
 use saga_core::ports::Published;
 use saga_core::record::Topic;
 use saga_core::{Error, ErrorKind, Message};
+use tokio::time::{Instant, sleep};
 
 use crate::connect::Link;
 use crate::names::{entity, subject};
@@ -31,10 +36,62 @@ async fn publish_one(link: &Link, message: Message) -> Published {
         return too_large(link, &what);
     }
     let headers = to_wire(&message);
-    match send(link, &subject, headers, message.payload.into_bytes()).await {
+    match send_when_there_is_room(link, &message.topic, &subject, headers, message.payload.into_bytes()).await
+    {
         Ok(()) => Published::Acked,
         Err(error) => answer(link, &message.topic, &subject, &what, error).await,
     }
+}
+
+/// Sends again while the topic or the server's disk is full, at most for the time of a request, so that whoever publishes is held back. The
+/// health shows it.
+async fn send_when_there_is_room(
+    link: &Link,
+    topic: &Topic,
+    subject: &str,
+    headers: HeaderMap,
+    payload: Bytes,
+) -> Result<(), PublishError> {
+    const FIRST: Duration = Duration::from_millis(50);
+    const MAX: Duration = Duration::from_secs(1);
+    let deadline = Instant::now() + Duration::from_millis(link.config.request_timeout_ms);
+    let mut backoff = Backoff::new(FIRST, MAX);
+    let part = format!("publishing to topic {topic}");
+    loop {
+        let sent = send(link, subject, headers.clone(), payload.clone()).await;
+        match &sent {
+            Ok(()) => {
+                link.health.up(&part);
+            }
+            Err(error) if is_full(error) => {
+                if link.health.down(&part, error) {
+                    tracing::warn!(%topic, %error, "NATS has no room; waiting for some");
+                }
+                let wait = backoff.wait();
+                if Instant::now() + wait < deadline && link.check_open().is_ok() {
+                    sleep(wait).await;
+                    continue;
+                }
+            }
+            Err(_) => {}
+        }
+        return sent;
+    }
+}
+
+/// What JetStream itself said.
+fn said(error: &PublishError) -> Option<ErrorCode> {
+    let said = error.source()?.downcast_ref::<async_nats::jetstream::Error>()?;
+    Some(said.error_code())
+}
+
+fn is_full(error: &PublishError) -> bool {
+    const FULL: [ErrorCode; 3] = [
+        ErrorCode::STREAM_STORE_FAILED,
+        ErrorCode::STORAGE_RESOURCES_EXCEEDED,
+        ErrorCode::INSUFFICIENT_RESOURCES,
+    ];
+    said(error).is_some_and(|code| FULL.contains(&code))
 }
 
 /// The largest [`Message::size_bytes`] that is taken: what the server takes, less room for how headers are written.
@@ -77,6 +134,9 @@ async fn answer(link: &Link, topic: &Topic, subject: &str, what: &str, error: Pu
         |kind, error: PublishError| Error::new(kind, format!("{what} is not published")).with_source(error);
     match error.kind() {
         PublishErrorKind::MaxPayloadExceeded => too_large(link, what),
+        _ if said(&error) == Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM) => {
+            Published::Rejected(failed(ErrorKind::Permanent, error))
+        }
         // While the server starts nobody answers either; only the server itself can tell that there is no such topic.
         PublishErrorKind::StreamNotFound => match link.jetstream.get_stream(entity(subject)).await {
             Ok(_) => Published::Unknown(failed(ErrorKind::Retry, error)),

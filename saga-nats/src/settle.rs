@@ -14,7 +14,6 @@ use saga_core::wire::attributes::{DEAD_GROUP, DEAD_REASON, DEAD_TOPIC};
 use saga_core::{Error, ErrorKind, Message};
 use tokio::time::{Instant, timeout};
 
-use crate::connect::Link;
 use crate::names::{dead_subject, entity, subject};
 use crate::publish::send;
 use crate::subscribe::{Handle, Reading};
@@ -41,12 +40,17 @@ impl Heard {
         Self { begun: Instant::now(), after_ms: Arc::default() }
     }
 
-    fn again(&self, at: Instant) {
+    /// The server has answered what was sent at this time. Had it taken the delivery back before its answer, that would not count: then the
+    /// word may have come too late.
+    fn again(&self, at: Instant, wait: Duration) {
+        if !self.is_within(wait) {
+            return;
+        }
         let ms = u64::try_from(at.saturating_duration_since(self.begun).as_millis()).unwrap_or(u64::MAX);
         self.after_ms.store(ms, Ordering::Relaxed);
     }
 
-    fn is_within(&self, wait: Duration) -> bool {
+    pub(crate) fn is_within(&self, wait: Duration) -> bool {
         let last = self.begun + Duration::from_millis(self.after_ms.load(Ordering::Relaxed));
         last.elapsed() < wait
     }
@@ -66,7 +70,7 @@ pub(crate) async fn settle(reading: &Reading, batch: Vec<Settlement>) -> Vec<Set
 async fn settle_one(reading: &Reading, settlement: Settlement) -> Settled {
     let Settlement { message, attempt, disposition, receipt } = settlement;
     let Some(taken) = reading.deliveries.take(receipt) else { return Settled::Stale };
-    if !taken.handle.heard.is_within(reading.link.config.ack_wait()) {
+    if !taken.handle.heard.is_within(reading.ack_wait) {
         // Taken back by the server, and delivered again to somebody.
         reading.deliveries.done(taken);
         return Settled::Stale;
@@ -126,7 +130,8 @@ async fn bury(
         put(&mut headers, name, value);
     }
     // A crash before the acknowledgement brings the message again: its second letter is the same one.
-    let id = format!("dlq:{}:{}:{}", entity(&origin), handle.sequence, spec.group);
+    // Its own id is part of that, because a topic that was deleted and declared anew counts from the beginning.
+    let id = format!("dlq:{}:{}:{}:{}", entity(&origin), handle.sequence, spec.group, message.id);
     headers.insert(async_nats::header::NATS_MESSAGE_ID, entity(&id));
     let sent =
         send(link, &dead_subject(&origin, &spec.group), headers, message.payload.bytes().clone()).await;
@@ -170,17 +175,36 @@ pub(crate) async fn give_back(reading: &Reading, mut handles: Vec<Handle>) {
 }
 
 /// Says that deliveries are being worked on.
-pub(crate) async fn prolong(link: &Link, handles: Vec<Handle>) {
+pub(crate) async fn prolong(reading: &Reading, handles: Vec<Handle>) {
     if handles.is_empty() {
         return;
     }
-    let begun = Instant::now();
+    let (link, begun) = (&reading.link, Instant::now());
     for handle in &handles {
         // What is not sent is not heard, which the next question shows.
         let _sent_or_not = link.client.publish(handle.reply.clone(), AckKind::Progress.into()).await;
     }
     // The server answers in the order in which it is asked: with this answer it has heard of all.
     if link.jetstream.query_account().await.is_ok() {
-        handles.iter().for_each(|handle| handle.heard.again(begun));
+        handles.iter().for_each(|handle| handle.heard.again(begun, reading.ack_wait));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAIT: Duration = Duration::from_millis(200);
+
+    #[test]
+    fn a_word_that_came_in_time_counts_and_a_late_one_does_not() {
+        let heard = Heard::now();
+        std::thread::sleep(WAIT / 2);
+        heard.again(Instant::now(), WAIT);
+        std::thread::sleep(WAIT * 3 / 4);
+        assert!(heard.is_within(WAIT), "it was prolonged");
+        std::thread::sleep(WAIT);
+        heard.again(Instant::now(), WAIT);
+        assert!(!heard.is_within(WAIT), "it had been taken back before");
     }
 }

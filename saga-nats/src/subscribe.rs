@@ -43,6 +43,8 @@ pub(crate) struct Reading {
     pub(crate) link: Arc<Link>,
     pub(crate) spec: SubscriptionSpec,
     pub(crate) deliveries: Deliveries<Handle>,
+    /// After how long without a word the server takes a delivery back, as it has it.
+    pub(crate) ack_wait: Duration,
     in_flight_max: AtomicUsize,
     stage: watch::Sender<Stage>,
 }
@@ -67,10 +69,12 @@ impl NatsSubscription {
                 format!("group {group} of topic {topic}: in_flight_max is 0, so nothing could be delivered");
             return Err(Error::new(ErrorKind::Invalid, message));
         }
-        topology::consumer(link, topic, group).await?;
+        let consumer = topology::consumer(link, topic, group).await?;
         let reading = Arc::new(Reading {
             link: Arc::clone(link),
             deliveries: Deliveries::new(&spec),
+            // It may have been created by somebody with another configuration.
+            ack_wait: consumer.cached_info().config.ack_wait,
             in_flight_max: AtomicUsize::new(spec.in_flight_max),
             spec,
             stage: watch::Sender::new(Stage::Reading),
@@ -267,12 +271,14 @@ async fn lost(lease: Option<&Lease>) -> End {
 
 /// Tells the server that what is held here is being worked on.
 async fn prolong(reading: &Reading) {
-    let mut tick = interval(reading.link.config.ack_wait() / 3);
+    let mut tick = interval((reading.ack_wait / 3).max(Duration::from_millis(1)));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
+        // What the server has taken back, others have, or will: a word for it now would be a word for their delivery.
+        reading.deliveries.revoke(|handle| !handle.heard.is_within(reading.ack_wait));
         let mut held = Vec::new();
         reading.deliveries.each(|handle| held.push(handle.clone()));
-        settle::prolong(&reading.link, held).await;
+        settle::prolong(reading, held).await;
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, PullConsumer, pull};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType, Stream};
 use saga_core::ports::{Cleanup, Compression, Declaration, Group, GroupStart, TopicKind, TopicSpec};
 use saga_core::record::Topic;
@@ -131,6 +131,12 @@ fn differences(spec: &TopicSpec, wanted: &Config, found: &Config) -> Vec<String>
     };
     differ("retention", format!("{:?}", found.retention), format!("{:?}", wanted.retention));
     differ("subjects", found.subjects.join(" "), wanted.subjects.join(" "));
+    if spec.kind == TopicKind::Commands {
+        // Otherwise a full topic would lose the oldest of what waits.
+        differ("discard", format!("{:?}", found.discard), format!("{:?}", wanted.discard));
+    }
+    // Without it, no publishing would be answered.
+    differ("no_ack", found.no_ack.to_string(), wanted.no_ack.to_string());
     if let Some(retention) = spec.retention {
         differ("max_age", format!("{:?}", found.max_age), format!("{retention:?}"));
     }
@@ -149,7 +155,7 @@ async fn ensure_group(
     let (topic, name) = (declaration.topic.as_str(), &*group.name);
     ensure_dead_letters(link, &declaration.topic, name).await?;
     match consumer(link, &declaration.topic, name).await {
-        Ok(_) => return Ok(()),
+        Ok(found) => return check_group(topic, name, &found),
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
@@ -183,6 +189,38 @@ async fn ensure_group(
         };
         Error::new(kind, message).with_source(error)
     })
+}
+
+/// Whether an existing consumer hands out every message of its topic until it is settled. How long it waits for that is its own affair.
+fn check_group(topic: &str, group: &str, found: &PullConsumer) -> Result<(), Error> {
+    let differences = consumer_differences(&found.cached_info().config);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "group {group} of topic {topic} is on NATS as consumer {}, and differs: {}; delete the consumer or set it right",
+        found.cached_info().name,
+        differences.join(", ")
+    );
+    Err(Error::new(ErrorKind::Permanent, message))
+}
+
+fn consumer_differences(found: &consumer::Config) -> Vec<String> {
+    let mut differences = Vec::new();
+    if found.ack_policy != AckPolicy::Explicit {
+        differences.push(format!("ack_policy is {:?}, asked for Explicit", found.ack_policy));
+    }
+    // 0 is how some clients write that there is no limit.
+    if found.max_deliver > 0 {
+        differences.push(format!("max_deliver is {}, asked for -1", found.max_deliver));
+    }
+    if !found.backoff.is_empty() {
+        differences.push(format!("backoff is {:?}, asked for none", found.backoff));
+    }
+    if found.headers_only {
+        differences.push("headers_only is true, asked for false".to_owned());
+    }
+    differences
 }
 
 /// Creates the stream of a group's dead letters.
@@ -222,4 +260,41 @@ pub(crate) async fn consumer(link: &Link, topic: &Topic, group: &str) -> Result<
     let stream = entity(&subject(&link.config.prefix, topic)?);
     let consumer = link.jetstream.get_consumer_from_stream(entity(group), stream).await;
     consumer.map_err(|error| of_consumer(error, topic.as_str(), group))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_consumer_that_would_lose_messages_is_told_by_what_differs() {
+        let fits =
+            consumer::Config { ack_policy: AckPolicy::Explicit, max_deliver: -1, ..Default::default() };
+        assert!(consumer_differences(&fits).is_empty());
+        let unfit = consumer::Config {
+            ack_policy: AckPolicy::None,
+            max_deliver: 5,
+            backoff: vec![Duration::from_secs(1)],
+            headers_only: true,
+            ..Default::default()
+        };
+        let said = consumer_differences(&unfit).join(", ");
+        for part in ["ack_policy is None", "max_deliver is 5", "backoff is [1s]", "headers_only is true"] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_would_lose_commands_is_told_by_what_differs() {
+        let spec = TopicSpec::new(Topic::new("t").unwrap(), TopicKind::Commands);
+        let wanted = Config {
+            retention: RetentionPolicy::WorkQueue,
+            discard: DiscardPolicy::New,
+            ..Config::default()
+        };
+        assert!(differences(&spec, &wanted, &wanted).is_empty());
+        let found = Config { discard: DiscardPolicy::Old, no_ack: true, ..wanted.clone() };
+        let said = differences(&spec, &wanted, &found).join(", ");
+        assert_eq!(said, "discard is Old, asked for New, no_ack is true, asked for false");
+    }
 }
