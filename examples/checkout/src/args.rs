@@ -8,6 +8,7 @@ use lexopt::prelude::*;
 use saga::FailurePolicy;
 
 use crate::callback::CompletionCall;
+use crate::transport::IN_MEMORY;
 use crate::trouble::{Picks, Plan, SubCase};
 
 pub(crate) const HELP: &str = "\
@@ -75,7 +76,7 @@ impl Args {
             plan: Plan::default(),
             policy: FailurePolicy::default(),
             source: Source::Demonstration,
-            bus: "memory:".to_owned(),
+            bus: IN_MEMORY.to_owned(),
             callback: None,
         };
         while let Some(arg) = parser.next()? {

@@ -25,7 +25,7 @@ use crate::news::News;
 use crate::payment::{PAYMENT, Payment};
 use crate::shop::{self, Rules};
 use crate::show::{Screen, Tone};
-use crate::transport::Transport;
+use crate::transport::{IN_MEMORY, Transport};
 use crate::trouble::{Plan, SubCase, Trouble, Troubles};
 use crate::{progress, verdict};
 
@@ -53,7 +53,7 @@ pub(crate) async fn run(
     let transport = Transport::open(&args.bus).await?;
     let letters_before = transport.dead_letters().await;
     let mut news = if screen.is_live() { Some(News::follow(&*transport.bus, &screen).await?) } else { None };
-    let limits = Limits::of(&args.plan, screen.is_live());
+    let limits = Limits::of(&args.plan, screen.is_live(), args.bus != IN_MEMORY);
     let rules = Rules { policy: args.policy, step_deadline: limits.step_deadline };
     let (desk, service) = open(rules, args.plan, limits.serve, Arc::clone(&transport.bus), call, screen)?;
 
@@ -140,8 +140,10 @@ struct Limits {
 
 impl Limits {
     /// The library's own, but for two cases: where somebody watches, and where answers are lost, which are waited for in vain.
-    fn of(plan: &Plan, is_live: bool) -> Self {
+    fn of(plan: &Plan, is_live: bool, has_broker: bool) -> Self {
         let step_deadline = Duration::from_secs(match (plan.has_silent(), is_live) {
+            // A broker may be started again meanwhile.
+            (false, _) if has_broker => 120,
             (false, _) => 30,
             (true, true) => 1,
             // Among many orders others must not miss it only because this machine is busy.

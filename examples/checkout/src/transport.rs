@@ -10,6 +10,8 @@ use saga::record::Topic;
 use crate::desk::Desk;
 use crate::shop::{GROUP, ORDER_PLACED};
 
+/// The URL of the bus without a broker.
+pub(crate) const IN_MEMORY: &str = "memory:";
 /// How many dead letters are counted, and how many the in-memory bus keeps; of more, the newest.
 const DEAD_LETTERS_MAX: usize = 10_000;
 
@@ -23,7 +25,7 @@ pub(crate) struct Transport {
 impl Transport {
     /// Opens what the URL names.
     pub(crate) async fn open(url: &str) -> Result<Self, saga::Error> {
-        if url == "memory:" {
+        if url == IN_MEMORY {
             let bus = Arc::new(MemoryBus::builder().dead_letters_max(DEAD_LETTERS_MAX).build());
             return Ok(Self { bus: Arc::clone(&bus) as Arc<dyn EventBus>, admin: bus });
         }

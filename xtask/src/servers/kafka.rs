@@ -1,7 +1,9 @@
 //! Kafka: its jars are Maven artifacts; one node that is broker and controller.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::time::Duration;
 
 use super::Server;
 use super::place::Place;
@@ -83,6 +85,8 @@ fn properties(place: &Place, state: &State) -> String {
          transaction.state.log.min.isr=1\n\
          share.coordinator.state.topic.replication.factor=1\n\
          share.coordinator.state.topic.min.isr=1\n\
+         broker.session.timeout.ms=3000\n\
+         broker.heartbeat.interval.ms=1000\n\
          group.initial.rebalance.delay.ms=0\n\
          auto.create.topics.enable=false\n",
         place.home("data").display()
@@ -101,6 +105,15 @@ fn java(place: &Place, memory: &str) -> Command {
     command
 }
 
+/// It says which versions of its protocol it speaks.
 fn answers(_: &Place, state: &State) -> bool {
-    TcpStream::connect(state.address("client")).is_ok()
+    /// Its length; ApiVersions in version 0, with 1 as the number of the request and no client's name.
+    const REQUEST: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
+    let Ok(mut stream) = TcpStream::connect(state.address("client")) else { return false };
+    let mut answer = [0; 8];
+    stream.set_read_timeout(Some(Duration::from_secs(2))).is_ok()
+        && stream.write_all(&REQUEST).is_ok()
+        && stream.read_exact(&mut answer).is_ok()
+        // Behind its length stands the number of the request.
+        && answer[4..] == [0, 0, 0, 1]
 }

@@ -29,7 +29,9 @@ pub(super) fn spawn(mut command: Command, log: &Path) -> Result<u32, String> {
 pub(super) fn is_alive(pid: u32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-    state.is_some_and(|state| state != 'Z')
+    // Its first thread may be gone while others still end, and hold the ports.
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    state.is_some_and(|state| state != 'Z' || threads > 1)
 }
 
 /// Sends a signal to its whole group.
