@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use saga_core::memory::MemoryBus;
-use saga_core::ports::EventBus;
+use saga_core::ports::{BusAdmin, EventBus};
 use saga_core::{Error, ErrorKind};
 
 /// Opens the bus that a URL names. Swapping the transport is a feature flag and another URL; nothing else changes.
@@ -9,6 +9,7 @@ use saga_core::{Error, ErrorKind};
 /// | URL | bus |
 /// |---|---|
 /// | `memory:` | a new in-memory bus, for this process alone |
+/// | `nats://host:4222` | NATS JetStream, with the feature `nats` |
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -30,13 +31,36 @@ pub async fn connect(url: &str) -> Result<Arc<dyn EventBus>, Error> {
     match scheme {
         "memory" if rest.is_empty() => Ok(Arc::new(MemoryBus::new())),
         "memory" => Err(refused("\"memory:\" takes nothing after the colon".to_owned())),
-        other => Err(refused(match feature_of(other) {
-            Some(feature) => format!(
-                "the scheme \"{other}\" is for the feature \"{feature}\", which this version of saga-rs does not offer yet"
-            ),
-            None => format!("the scheme \"{}\" is not known", shown(other)),
-        })),
+        #[cfg(feature = "nats")]
+        "nats" => Ok(Arc::new(saga_nats::NatsBus::connect(url).await?)),
+        other => Err(unknown(other)),
     }
+}
+
+/// Opens the bus that a URL names to run it: its topics, groups and dead letters. The URLs are those of [`connect`], but for `memory:`, whose
+/// bus nobody outside its process can see.
+///
+/// # Errors
+/// As for [`connect`].
+pub async fn admin(url: &str) -> Result<Arc<dyn BusAdmin>, Error> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        None => Err(refused("it has no scheme".to_owned())),
+        Some("memory") => Err(refused(
+            "\"memory:\" is a bus inside one process; use the MemoryBus that the process has".to_owned(),
+        )),
+        #[cfg(feature = "nats")]
+        Some("nats") => Ok(Arc::new(saga_nats::NatsBus::connect(url).await?)),
+        Some(other) => Err(unknown(other)),
+    }
+}
+
+fn unknown(scheme: &str) -> Error {
+    refused(match feature_of(scheme) {
+        Some(feature) => {
+            format!("the scheme \"{scheme}\" is for the feature \"{feature}\", which is not on in this build")
+        }
+        None => format!("the scheme \"{}\" is not known", shown(scheme)),
+    })
 }
 
 /// The feature whose adapter takes a scheme.

@@ -3,7 +3,7 @@
 
 mod connect;
 
-pub use connect::connect;
+pub use connect::{admin, connect};
 pub use saga_core::*;
 #[cfg(feature = "webhook")]
 pub use saga_webhook as webhook;
