@@ -7,8 +7,8 @@ use std::time::Duration;
 use lexopt::prelude::*;
 use saga::FailurePolicy;
 
+use crate::bus::MEMORY;
 use crate::callback::CompletionCall;
-use crate::transport::IN_MEMORY;
 use crate::trouble::{Picks, Plan, SubCase};
 
 pub(crate) const HELP: &str = "\
@@ -18,7 +18,7 @@ endpoint receives a POST of `all task complete`; when one fails, what the others
 Usage: cargo run --example checkout -- [OPTIONS]
 
 What goes wrong (SUBCASES: one or several of inventory, payment, history, confirmation, with commas;
-payment:10 means every 10th order only):
+payment:10 means every 10th order only, by the number that its id ends with):
   --fail SUBCASES      out of stock, card declined, history store down, mail server down
   --silent SUBCASES    they do their work, but their answers are lost; after 1 s the checkout undoes it
   --slow SUBCASE=TIME  takes longer, for example payment=300ms; with commas, or given again, for several
@@ -31,13 +31,19 @@ What is ordered:
                        Without it, one order is placed and everything that happens to it is shown.
                        The same order again is one purchase. A bad line is reported and put with the dead letters.
 
-Over which bus:
-  --bus URL            kafka://… or nats://…, with --features kafka or nats [default: memory:]
-                       ?prefix=NAME. at its end gives topics of their own names.
-
 Who is told:
   --callback URL       POST to this http:// URL instead of an endpoint of the example's own.
                        The example waits until every call is answered.
+
+Where it runs:
+  --bus URL            memory: (the default), or with the feature of that name on: nats://localhost:4222,
+                       kafka://localhost:9092. ?prefix=NAME. keeps runs on one broker apart
+  --role ROLE          only this part, in a process of its own: coordinator, shop, inventory, payment, history,
+                       confirmation, endpoint. The shop ends with its orders, the others by Ctrl-C or SIGTERM
+  --listen ADDRESS     where --role endpoint receives the completion calls, for example 127.0.0.1:8080
+  --report FILE        a role writes what it knows in the end there, as JSON
+  --check-reports FILES...
+                       compares such reports, that of the shop among them, and runs nothing
 
   --help               this text
 
@@ -50,10 +56,26 @@ pub(crate) struct Args {
     pub(crate) plan: Plan,
     pub(crate) policy: FailurePolicy,
     pub(crate) source: Source,
-    /// The URL of the bus.
-    pub(crate) bus: String,
     /// Whom to call; `None` for an endpoint of the example's own.
     pub(crate) callback: Option<CompletionCall>,
+    pub(crate) bus: String,
+    /// Which part to run; `None` for the whole.
+    pub(crate) role: Option<Role>,
+    /// Where an endpoint of its own listens.
+    pub(crate) listen: String,
+    pub(crate) report: Option<PathBuf>,
+    /// What to compare instead of running.
+    pub(crate) check: Vec<PathBuf>,
+}
+
+/// A part of the checkout that can run by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Coordinator,
+    Shop,
+    SubCase(SubCase),
+    /// Receives the completion calls.
+    Endpoint,
 }
 
 /// Where the orders come from.
@@ -76,8 +98,12 @@ impl Args {
             plan: Plan::default(),
             policy: FailurePolicy::default(),
             source: Source::Demonstration,
-            bus: IN_MEMORY.to_owned(),
             callback: None,
+            bus: MEMORY.to_owned(),
+            role: None,
+            listen: "127.0.0.1:0".to_owned(),
+            report: None,
+            check: Vec::new(),
         };
         while let Some(arg) = parser.next()? {
             match arg {
@@ -86,13 +112,46 @@ impl Args {
                 Long("slow") => parser.value()?.parse_with(|text| slow(text, &mut parsed.plan.slow))?,
                 Long("policy") => parsed.policy = parser.value()?.parse_with(policy)?,
                 Long("orders") => parsed.source = source(parser.value()?),
-                Long("bus") => parsed.bus = parser.value()?.string()?,
                 Long("callback") => parsed.callback = Some(parser.value()?.parse_with(CompletionCall::new)?),
+                Long("bus") => parsed.bus = parser.value()?.string()?,
+                Long("role") => parsed.role = Some(parser.value()?.parse_with(role)?),
+                Long("listen") => parsed.listen = parser.value()?.string()?,
+                Long("report") => parsed.report = Some(parser.value()?.into()),
+                Long("check-reports") => parsed.check.extend(parser.values()?.map(PathBuf::from)),
                 Long("help") | Short('h') => return Ok(None),
                 other => return Err(other.unexpected()),
             }
         }
+        parsed.check_together()?;
         Ok(Some(parsed))
+    }
+
+    fn check_together(&self) -> Result<(), String> {
+        match self.role {
+            Some(Role::Endpoint) | None => Ok(()),
+            Some(_) if self.bus == MEMORY => {
+                Err("--role needs a broker that other processes can reach; give it by --bus".to_owned())
+            }
+            Some(Role::Coordinator) if self.callback.is_none() => {
+                Err("--role coordinator needs --callback: an endpoint of its own has --role endpoint"
+                    .to_owned())
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+fn role(name: &str) -> Result<Role, String> {
+    match name {
+        "coordinator" => Ok(Role::Coordinator),
+        "shop" => Ok(Role::Shop),
+        "endpoint" => Ok(Role::Endpoint),
+        other => match SubCase::ALL.into_iter().find(|case| case.name() == other) {
+            Some(case) => Ok(Role::SubCase(case)),
+            None => Err(format!(
+                "{other:?} is none of coordinator, shop, inventory, payment, history, confirmation, endpoint"
+            )),
+        },
     }
 }
 
@@ -184,9 +243,12 @@ mod tests {
         assert_eq!(parse("--policy fail-fast").unwrap().policy, FailurePolicy::FailFast);
         assert_eq!(parse("--policy wait-all").unwrap().policy, FailurePolicy::WaitAll);
         assert_eq!(parse("--orders a.jsonl").unwrap().source, Source::File("a.jsonl".into()));
-        assert_eq!(parse("--bus nats://localhost").unwrap().bus, "nats://localhost");
-        assert_eq!(parse("").unwrap().bus, "memory:");
         assert!(parse("--callback http://127.0.0.1:9/done").unwrap().callback.is_some());
+        let args = parse("--bus nats://h?prefix=a. --role payment --report p.json").unwrap();
+        assert_eq!((&*args.bus, args.role), ("nats://h?prefix=a.", Some(Role::SubCase(SubCase::Payment))));
+        assert_eq!(args.report, Some("p.json".into()));
+        assert_eq!(parse("--check-reports a b").unwrap().check, [PathBuf::from("a"), PathBuf::from("b")]);
+        assert_eq!(parse("--role endpoint --listen 127.0.0.1:8080").unwrap().listen, "127.0.0.1:8080");
         assert_eq!(parse("--fail payment --help").unwrap_err(), "help");
     }
 
@@ -202,6 +264,9 @@ mod tests {
             ("--slow payment=3", "300ms"),
             ("--slow payment=99999999999999999999s", "no time"),
             ("--policy grace", "grace=TIME"),
+            ("--role cashier", "none of coordinator"),
+            ("--role payment", "--bus"),
+            ("--role coordinator --bus nats://h", "--callback"),
             ("--callback ftp://shop.example/", "ftp"),
         ];
         for (line, expected) in wrong {

@@ -1,9 +1,11 @@
 //! What the books of all sub-cases have in common, and the check that they are as they must be.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::inventory::INVENTORY;
 use crate::order::{Order, Quantities};
+use crate::payment::PAYMENT;
 
 /// What one sub-case has done, order by order.
 ///
@@ -70,6 +72,15 @@ impl<E> Book<E> {
         page.map(|page| Page { standing: page.entries.len(), refused: page.refused }).unwrap_or_default()
     }
 
+    /// The orders whose pages are open and that have entries standing: each as often as it has.
+    pub(crate) fn standing(&self) -> Vec<String> {
+        let pages = self.pages();
+        let each = |(id, page): (&String, &OpenPage<E>)| vec![id.clone(); page.entries.len()];
+        let mut standing: Vec<_> = pages.open.iter().flat_map(each).collect();
+        standing.sort_unstable();
+        standing
+    }
+
     /// How many entries were made, and how many of them were struck out.
     pub(crate) fn entered_and_struck(&self) -> (u64, u64) {
         let pages = self.pages();
@@ -99,8 +110,25 @@ pub(crate) trait Ledger: Send + Sync {
     /// The book, for people.
     fn lines(&self) -> Vec<String>;
 
+    /// What it holds now, in total.
+    fn holds(&self) -> Totals;
+
+    /// The orders that stand in it, of those whose pages are open.
+    fn standing(&self) -> Vec<String>;
+
     /// In what the book differs from what was sold, if it does.
-    fn differs(&self, sales: &Sales) -> Option<String>;
+    fn differs(&self, sales: &Sales) -> Option<String> {
+        let (holds, due) = (self.holds(), sales.due(self.name()));
+        (holds != due).then(|| format!("it holds {holds:?}, but the completed orders come to {due:?}"))
+    }
+}
+
+/// What a book amounts to: amounts of whatever it counts, by name. What comes to nothing is left out.
+pub(crate) type Totals = BTreeMap<String, u64>;
+
+/// Totals of one kind.
+pub(crate) fn total(of: &str, amount: u64) -> Totals {
+    (amount > 0).then(|| (of.to_owned(), amount)).into_iter().collect()
 }
 
 /// What all completed orders amount to, counted apart from the sub-cases.
@@ -116,6 +144,15 @@ impl Sales {
         self.orders += 1;
         self.cents += order.price_cents();
         self.items.add(&order.quantities());
+    }
+
+    /// What the book of this name must hold.
+    pub(crate) fn due(&self, name: &str) -> Totals {
+        match name {
+            _ if name == INVENTORY.name() => self.items.0.clone(),
+            _ if name == PAYMENT.name() => total("cents", self.cents),
+            _ => total("orders", self.orders),
+        }
     }
 }
 
@@ -175,9 +212,13 @@ mod tests {
             Vec::new()
         }
 
-        fn differs(&self, sales: &Sales) -> Option<String> {
+        fn holds(&self) -> Totals {
             let (entered, struck) = self.0.entered_and_struck();
-            (entered - struck != sales.orders).then(|| "it does".to_owned())
+            total("orders", entered - struck)
+        }
+
+        fn standing(&self) -> Vec<String> {
+            self.0.standing()
         }
     }
 
@@ -209,7 +250,13 @@ mod tests {
         assert_eq!(check(&["run-1"], 1, false), nothing);
         assert_eq!(check(&[], 1, false), nothing);
 
-        assert_eq!(check(&[], 0, true), ["order 12345: stamps holds 0 entries, not 1", "stamps: it does"]);
+        assert_eq!(
+            check(&[], 0, true),
+            [
+                "order 12345: stamps holds 0 entries, not 1",
+                "stamps: it holds {}, but the completed orders come to {\"orders\": 1}"
+            ]
+        );
         assert_eq!(check(&["run-1"], 1, true).len(), 2);
         assert_eq!(check(&["run-1", "run-2"], 0, true).len(), 2);
         assert_eq!(check(&["run-1"], 0, false).len(), 2);
@@ -222,6 +269,7 @@ mod tests {
         let books = Books(vec![Arc::clone(&stamps) as Arc<dyn Ledger>]);
         assert_eq!(books.close(&order, false).0, Vec::<String>::new());
         stamps.0.enter(&order.order_id, "late", ());
-        assert_eq!(books.differences(&Sales::default()), ["stamps: it does"]);
+        let late = "stamps: it holds {\"orders\": 1}, but the completed orders come to {}";
+        assert_eq!(books.differences(&Sales::default()), [late]);
     }
 }

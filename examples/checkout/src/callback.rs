@@ -8,7 +8,7 @@ use saga::ports::{Callback, CallbackError, Ended};
 use saga::webhook::Webhook;
 use tokio::sync::watch;
 
-use crate::shop;
+use crate::checkout;
 
 /// The webhook of the library, and the bookkeeping that this example needs to know when it may exit.
 ///
@@ -37,7 +37,7 @@ pub(crate) struct Calls {
 impl CompletionCall {
     /// POSTs to `url`.
     pub(crate) fn new(url: &str) -> Result<Self, saga::Error> {
-        let webhook = Webhook::post(url)?.body(shop::all_task_complete);
+        let webhook = Webhook::post(url)?.body(checkout::all_task_complete);
         Ok(Self { webhook, calls: Arc::default() })
     }
 

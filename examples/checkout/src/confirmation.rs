@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use saga::{Compensation, Contract, Step, StepContext, StepError, Undo};
 use serde::{Deserialize, Serialize};
 
-use crate::books::{Book, Ledger, Page, Sales};
+use crate::books::{Book, Ledger, Page, Totals, total};
 use crate::order::{Order, Status};
 use crate::show::{Screen, Tone};
 use crate::tally::grouped;
@@ -115,10 +115,12 @@ impl Ledger for Confirmation {
         vec![format!("confirmations: {confirmed}, cancellation notices: {cancelled}")]
     }
 
-    fn differs(&self, sales: &Sales) -> Option<String> {
+    fn holds(&self) -> Totals {
         let (confirmed, cancelled) = self.mails.entered_and_struck();
-        let standing = confirmed - cancelled;
-        (standing != sales.orders)
-            .then(|| format!("{standing} confirmations stand, but {} orders were completed", sales.orders))
+        total("orders", confirmed - cancelled)
+    }
+
+    fn standing(&self) -> Vec<String> {
+        self.mails.standing()
     }
 }

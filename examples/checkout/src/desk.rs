@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 
 use crate::books::Books;
 use crate::callback::CompletionCall;
+use crate::checkout::ORDER_PLACED;
 use crate::lines::{Line, Lines};
 use crate::order::{Cents, Order};
-use crate::shop::ORDER_PLACED;
 use crate::show::{Screen, Tone};
 use crate::tally::Tally;
 use crate::trouble::Troubles;
@@ -74,7 +74,6 @@ impl Desk {
 
     async fn place(self: Arc<Self>, line: Line, order: Order) {
         let id = &order.order_id;
-        let is_first = self.troubles.begin(id, line.number);
         let items = order.quantities();
         self.screen.happened(
             ORDER_PLACED,
@@ -92,9 +91,6 @@ impl Desk {
             Err(error @ StartError::InputDiffers { .. }) => self.refuse(line, &error.to_string()).await,
             Err(error) => self.tally().fault(format!("line {}: {error}", line.number)),
         }
-        if is_first {
-            self.troubles.end(id);
-        }
     }
 
     async fn follow(&self, order: &Order, placed_at: Instant) {
@@ -106,7 +102,7 @@ impl Desk {
 
     fn ended(&self, order: &Order, outcome: &Outcome, time: Duration) {
         let id = &order.order_id;
-        let was_to_fail = self.troubles.end(id);
+        let was_to_fail = self.troubles.spoil(id);
         let reason = outcome.reason.as_deref().unwrap_or("no reason is known");
         let mut tally = self.tally();
         tally.latencies.add(time);

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use saga::{Compensation, Contract, Step, StepContext, StepError, Undo};
 use serde::{Deserialize, Serialize};
 
-use crate::books::{Book, Ledger, Page, Sales};
+use crate::books::{Book, Ledger, Page, Totals, total};
 use crate::order::{Order, Status};
 use crate::show::{Screen, Tone};
 use crate::tally::grouped;
@@ -131,10 +131,12 @@ impl Ledger for History {
         vec![format!("entries added: {added}, removed: {removed}")]
     }
 
-    fn differs(&self, sales: &Sales) -> Option<String> {
-        let kept: u64 = self.purchases.lock().unwrap_or_else(PoisonError::into_inner).values().sum();
-        (kept != sales.orders).then(|| {
-            format!("the histories show {kept} purchases, but {} orders were completed", sales.orders)
-        })
+    fn holds(&self) -> Totals {
+        let purchases = self.purchases.lock().unwrap_or_else(PoisonError::into_inner);
+        total("orders", purchases.values().sum())
+    }
+
+    fn standing(&self) -> Vec<String> {
+        self.entries.standing()
     }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use saga::{Compensation, Contract, Step, StepContext, StepError, Undo};
 use serde::{Deserialize, Serialize};
 
-use crate::books::{Book, Ledger, Page, Sales};
+use crate::books::{Book, Ledger, Page, Totals};
 use crate::order::{Order, Quantities, Status};
 use crate::show::{Screen, Tone};
 use crate::tally::grouped;
@@ -118,16 +118,14 @@ impl Ledger for Inventory {
         lines
     }
 
-    fn differs(&self, sales: &Sales) -> Option<String> {
+    fn holds(&self) -> Totals {
         let shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        let wrong = shelves.left.iter().find(|(product, left)| {
-            let sold = sales.items.0.get(*product).copied().unwrap_or_default();
-            **left + sold != STOCK_AT_FIRST
-        });
-        wrong.map(|(product, left)| {
-            let sold = sales.items.0.get(product).copied().unwrap_or_default();
-            format!("{left} of {product} are left of {STOCK_AT_FIRST}, but the completed orders took {sold}")
-        })
+        let sold = shelves.left.iter().map(|(product, left)| (product.clone(), STOCK_AT_FIRST - left));
+        sold.filter(|(_, sold)| *sold > 0).collect()
+    }
+
+    fn standing(&self) -> Vec<String> {
+        self.reservations.standing()
     }
 }
 

@@ -5,14 +5,20 @@
 //! cargo run --example checkout
 //! cargo run --example checkout -- --fail payment
 //! cargo run --example checkout -- --help
+//! cargo run --example checkout --features nats -- --bus nats://localhost:4222
 //! ```
 //!
-//! Read first `shop.rs`, the definition of the saga, then `payment.rs`, one of its four sub-cases, then `run.rs`, which puts a
+//! Over a broker each part can run in a process of its own, by `--role`; the README has the commands. Log, inboxes and books are in
+//! memory, so one process of each role is right, and a restarted one has forgotten what it did.
+//!
+//! Read first `checkout.rs`, the definition of the saga, then `payment.rs`, one of its four sub-cases, then `run.rs`, which puts a
 //! service together. The rest serves the demonstration: trouble on purpose, books and their check, orders from a file.
 
 mod args;
 mod books;
+mod bus;
 mod callback;
+mod checkout;
 mod confirmation;
 mod desk;
 mod endpoint;
@@ -24,13 +30,15 @@ mod news;
 mod order;
 mod payment;
 mod progress;
+mod report;
+mod roles;
 mod run;
 mod shop;
+
 mod show;
 mod tally;
 #[cfg(test)]
 mod tests;
-mod transport;
 mod trouble;
 mod verdict;
 
@@ -56,23 +64,57 @@ async fn main() {
 }
 
 async fn start(args: Args) -> i32 {
+    if !args.check.is_empty() {
+        return check(&args.check).await;
+    }
     let lines = match open(&args.source).await {
         Ok(lines) => lines,
         Err(error) => return wrong(&format_args!("--orders: the file cannot be opened: {error}")),
     };
     let screen = Screen::stdout(args.source == Source::Demonstration);
-    let interrupted = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            // There is no such signal here, so it never comes.
-            std::future::pending::<()>().await;
-        }
+    let ran = match args.role {
+        None => run::run(args, lines, screen, interrupted()).await,
+        Some(role) => roles::run(role, args, lines, screen, interrupted()).await,
     };
-    match run::run(args, lines, screen, interrupted).await {
+    match ran {
         Ok(is_right) => i32::from(!is_right),
         Err(error) => {
             eprintln!("checkout: {error}");
             1
         }
+    }
+}
+
+/// Compares what the processes of a run have reported.
+async fn check(reports: &[std::path::PathBuf]) -> i32 {
+    match report::check(reports).await {
+        Ok(faults) if faults.is_empty() => {
+            println!("the books are right: once each for a completed order, nothing for any other");
+            0
+        }
+        Ok(faults) => {
+            faults.iter().for_each(|fault| println!("wrong: {fault}"));
+            1
+        }
+        Err(error) => wrong(&error),
+    }
+}
+
+/// Resolves when the user, or whoever runs the process, asks it to end.
+async fn interrupted() {
+    #[cfg(unix)]
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    tokio::select! {
+        // Where there is no such signal it never comes.
+        asked = tokio::signal::ctrl_c() => if asked.is_err() { std::future::pending().await },
+        () = terminated => {}
     }
 }
 

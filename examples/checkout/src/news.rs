@@ -9,7 +9,7 @@ use saga::record::Topic;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::shop::{ORDER_COMPLETE, ROLLBACK_ORDER};
+use crate::checkout::{ORDER_COMPLETE, ROLLBACK_ORDER};
 use crate::show::{Screen, Tone};
 
 /// Shows every announcement.

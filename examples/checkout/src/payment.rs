@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use saga::{Compensation, Contract, Step, StepContext, StepError, Undo};
 use serde::{Deserialize, Serialize};
 
-use crate::books::{Book, Ledger, Page, Sales};
+use crate::books::{Book, Ledger, Page, Totals, total};
 use crate::order::{Cents, Order, Status};
 use crate::show::{Screen, Tone};
 use crate::tally::grouped;
@@ -110,10 +110,11 @@ impl Ledger for Payment {
         vec![format!("charges: {charges} ({}), refunds: {refunds} ({})", Cents(taken), Cents(refunded))]
     }
 
-    fn differs(&self, sales: &Sales) -> Option<String> {
-        let kept = self.taken_cents.load(Relaxed) - self.refunded_cents.load(Relaxed);
-        (kept != sales.cents).then(|| {
-            format!("{} were kept, but the completed orders cost {}", Cents(kept), Cents(sales.cents))
-        })
+    fn holds(&self) -> Totals {
+        total("cents", self.taken_cents.load(Relaxed) - self.refunded_cents.load(Relaxed))
+    }
+
+    fn standing(&self) -> Vec<String> {
+        self.charges.standing()
     }
 }

@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use saga::Service;
 use saga::memory::{InboxLimits, MemoryInbox, TokioClock};
 use saga::participant::ServeOptions;
-use saga::ports::EventBus;
+use saga::record::Topic;
 use tokio::sync::{oneshot, watch};
 
 use crate::args::Args;
 use crate::books::Books;
+use crate::bus::{Bus, DEAD_LETTERS_MAX};
 use crate::callback::CompletionCall;
+use crate::checkout::{self, COORDINATORS, ORDER_PLACED, Rules};
 use crate::confirmation::{CONFIRMATION, Confirmation};
 use crate::desk::Desk;
 use crate::endpoint::Endpoint;
@@ -23,16 +25,11 @@ use crate::inventory::{INVENTORY, Inventory};
 use crate::lines::Lines;
 use crate::news::News;
 use crate::payment::{PAYMENT, Payment};
-use crate::shop::{self, Rules};
 use crate::show::{Screen, Tone};
-use crate::transport::{IN_MEMORY, Transport};
 use crate::trouble::{Plan, SubCase, Trouble, Troubles};
 use crate::{progress, verdict};
 
 type Failure = Box<dyn StdError + Send + Sync>;
-
-/// How long closing the bus may take.
-const CLOSE_MAX: Duration = Duration::from_secs(10);
 
 /// Places the orders, waits until all have ended and all completion calls are answered, and returns whether everything came out as it
 /// should.
@@ -45,17 +42,16 @@ pub(crate) async fn run(
     let (endpoint, call) = match args.callback {
         Some(call) => (None, call),
         None => {
-            let endpoint = Endpoint::listen("127.0.0.1:0", screen.clone()).await?;
+            let endpoint = Endpoint::listen(&args.listen, screen.clone()).await?;
             let call = CompletionCall::new(&endpoint.url)?;
             (Some(endpoint), call)
         }
     };
-    let transport = Transport::open(&args.bus).await?;
-    let letters_before = transport.dead_letters().await;
-    let mut news = if screen.is_live() { Some(News::follow(&*transport.bus, &screen).await?) } else { None };
-    let limits = Limits::of(&args.plan, screen.is_live(), args.bus != IN_MEMORY);
+    let bus = Bus::open(&args.bus).await?;
+    let mut news = if screen.is_live() { Some(News::follow(&*bus.events, &screen).await?) } else { None };
+    let limits = Limits::of(&args.plan, screen.is_live(), bus.is_shared);
     let rules = Rules { policy: args.policy, step_deadline: limits.step_deadline };
-    let (desk, service) = open(rules, args.plan, limits.serve, Arc::clone(&transport.bus), call, screen)?;
+    let (desk, service) = open(rules, args.plan, limits.serve, &bus, call, screen)?;
 
     desk.declare().await?;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -85,25 +81,24 @@ pub(crate) async fn run(
         }
         () = progress::show(&desk, begun) => unreachable!("it goes on for ever"),
     }
-    let dead_letters = transport.new_dead_letters(letters_before, &desk).await;
+    let dead_letters = dead_letters(&bus, &desk).await?;
     // What is under way is finished before `run` returns.
     let _it_ended_by_itself = stop.send(());
     serving.await??;
-    transport.bus.close(CLOSE_MAX).await?;
     Ok(verdict::show(&desk, endpoint.as_ref(), dead_letters))
 }
 
-/// The shop opens: the coordinator and the four sub-cases in one service. They meet on the bus only, so each could as well be a
+/// All in one: the coordinator and the four sub-cases in one service. They meet on the bus only, so each could as well be a
 /// service of its own, in another process.
 pub(crate) fn open(
     rules: Rules,
     plan: Plan,
     serve: ServeOptions,
-    bus: Arc<dyn EventBus>,
+    bus: &Bus,
     call: CompletionCall,
     screen: Screen,
 ) -> Result<(Arc<Desk>, Service), Failure> {
-    let saga = shop::checkout(rules, Arc::new(call.clone()))?;
+    let saga = checkout::definition(rules, Arc::new(call.clone()))?;
     let troubles = Arc::new(Troubles::new(plan, screen.is_live()));
     let trouble = |case| Trouble::new(Arc::clone(&troubles), case, screen.clone());
     let inventory = Arc::new(Inventory::new(trouble(SubCase::Inventory), screen.clone()));
@@ -111,7 +106,7 @@ pub(crate) fn open(
     let history = Arc::new(History::new(trouble(SubCase::History), screen.clone()));
     let confirmation = Arc::new(Confirmation::new(trouble(SubCase::Confirmation), screen.clone()));
 
-    let service = Service::builder(Arc::clone(&bus))
+    let service = Service::builder(Arc::clone(&bus.events))
         .coordinate(&saga)
         .inbox(Arc::new(inbox()))
         .serve_with(&INVENTORY, Arc::clone(&inventory), serve.clone())
@@ -121,7 +116,7 @@ pub(crate) fn open(
         .build()?;
     let desk = Desk {
         sagas: service.sagas(&saga)?,
-        bus,
+        bus: Arc::clone(&bus.events),
         books: Books(vec![inventory, payment, history, confirmation]),
         troubles,
         call,
@@ -133,17 +128,17 @@ pub(crate) fn open(
 }
 
 /// How long things may take in this run.
-struct Limits {
-    step_deadline: Duration,
-    serve: ServeOptions,
+pub(crate) struct Limits {
+    pub(crate) step_deadline: Duration,
+    pub(crate) serve: ServeOptions,
 }
 
 impl Limits {
     /// The library's own, but for two cases: where somebody watches, and where answers are lost, which are waited for in vain.
-    fn of(plan: &Plan, is_live: bool, has_broker: bool) -> Self {
+    pub(crate) fn of(plan: &Plan, is_live: bool, is_shared: bool) -> Self {
         let step_deadline = Duration::from_secs(match (plan.has_silent(), is_live) {
-            // A broker may be started again meanwhile.
-            (false, _) if has_broker => 120,
+            // A broker may be away for a while, and that is no reason to undo anything.
+            (false, _) if is_shared => 120,
             (false, _) => 30,
             (true, true) => 1,
             // Among many orders others must not miss it only because this machine is busy.
@@ -161,7 +156,28 @@ impl Limits {
 
 /// What the sub-cases remember of commands, so that none is done twice. Commands of this run live for seconds, so rows for the newest
 /// few thousand orders are enough, however many there are.
-fn inbox() -> MemoryInbox {
+pub(crate) fn inbox() -> MemoryInbox {
     let limits = InboxLimits { rows_kept_for: Duration::from_secs(600), rows_max: 20_000 };
     MemoryInbox::with_limits(Arc::new(TokioClock::new()), limits)
+}
+
+/// How many dead letters there are on the topic of the orders: one for each bad line. The coordinator reads them some time after they
+/// were published, so they are waited for.
+async fn dead_letters(bus: &Bus, desk: &Desk) -> Result<usize, saga::Error> {
+    const WAIT_MAX: Duration = Duration::from_secs(10);
+    let topic = Topic::new(ORDER_PLACED).expect("it is a name");
+    let expected = usize::try_from(desk.tally().bad_lines).unwrap_or(usize::MAX).min(DEAD_LETTERS_MAX);
+    let begun = Instant::now();
+    loop {
+        let letters = bus.admin.dead_letters(&topic, COORDINATORS, DEAD_LETTERS_MAX).await?;
+        let found = letters.len();
+        if found >= expected {
+            return Ok(found);
+        }
+        if begun.elapsed() > WAIT_MAX {
+            desk.tally().fault(format!("{expected} dead letters were expected, and {found} are there"));
+            return Ok(found);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -1,154 +1,267 @@
-//! The checkout as a saga: its four steps, what starts and cancels it, and what it tells the world.
-//!
-//! The messages on the topics are plain JSON. Whoever sets no CloudEvents attributes is understood through the codecs here.
+//! The shop in a process of its own: places orders on the topic and hears on other topics how they came out. It coordinates nothing, and
+//! needs no more of the library than the bus.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use saga::definition::{CancelRequest, CodecError, ForeignReply, StartRequest};
-use saga::ports::{Callback, Ended};
-use saga::record::{Action, Announcement, Ending, Report, Retry};
+use saga::ports::{
+    Declaration, EventBus, Group, GroupStart, Published, Subscription, SubscriptionSpec, TopicKind,
+};
+use saga::record::Topic;
 use saga::wire::Message;
-use saga::{BuildError, FailurePolicy, Saga};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use tokio::sync::Notify;
 
-use crate::confirmation::{CONFIRMATION, Mail};
-use crate::history::{HISTORY, Purchase};
-use crate::inventory::{INVENTORY, Reserve};
-use crate::order::{Order, Status};
-use crate::payment::{Charge, PAYMENT};
+use crate::args::Args;
+use crate::bus::Bus;
+use crate::checkout::{ORDER_ABANDONED, ORDER_COMPLETE, ORDER_PLACED, ORDER_ROLLED_BACK};
+use crate::lines::{Line, Lines};
+use crate::order::Order;
+use crate::report::Report;
+use crate::show::{Screen, Tone};
+use crate::tally::{Tally, grouped};
+use crate::trouble::Troubles;
 
-/// What the saga is called.
-const NAME: &str = "checkout";
-/// The group that its coordinators read as.
-pub(crate) const GROUP: &str = "checkout.coordinator";
-/// The action; a message here starts a checkout.
-pub(crate) const ORDER_PLACED: &str = "order-placed";
-/// Announced when all four sub-cases have succeeded.
-pub(crate) const ORDER_COMPLETE: &str = "order-complete";
-/// Announced when the undoing begins. A message from outside cancels the order's checkout.
-pub(crate) const ROLLBACK_ORDER: &str = "rollback-order";
+type Failure = Box<dyn StdError + Send + Sync>;
 
-/// What may differ from one run of this example to another.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
-    /// How long the other sub-cases may still finish once one has failed.
-    pub(crate) policy: FailurePolicy,
-    /// By when a sub-case must have answered.
-    pub(crate) step_deadline: Duration,
+/// How many orders wait for their outcome at once. The rest of the file is not read before there is room, and each publish waits for the
+/// broker: a file longer than memory is no problem, nor a slow broker.
+const UNDER_WAY_MAX: usize = 256;
+/// An order without an outcome for so long is placed again. The same order twice is one purchase, so this is safe.
+const PLACE_AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// How long the shop waits before it tries a broker again that is away.
+const BUS_RETRY_DELAY: Duration = Duration::from_millis(500);
+/// The group as which the shop reads what is announced. A second shop needs another one.
+const GROUP: &str = "shop";
+
+struct Shop {
+    bus: Arc<dyn EventBus>,
+    troubles: Troubles,
+    screen: Screen,
+    state: Mutex<State>,
+    /// An order has ended.
+    ended: Notify,
 }
 
-/// The definition. None of the four steps waits for another, so all start at once, in parallel.
-pub(crate) fn checkout(rules: Rules, when_complete: Arc<dyn Callback>) -> Result<Saga<Order>, BuildError> {
-    let mut saga = Saga::<Order>::builder(NAME, 1);
-    let stock = saga.step(&INVENTORY, Reserve::of);
-    let charge = saga.step(&PAYMENT, Charge::of);
-    let entry = saga.step(&HISTORY, Purchase::of);
-    let mail = saga.step(&CONFIRMATION, Mail::of);
-
-    // An attempt that ends in an error is repeated twice, soon; then the sub-case has failed and the checkout unwinds.
-    let retry = Retry::DEFAULT.attempts(3).delays(Duration::from_millis(20), Duration::from_millis(100));
-    saga.configure(&stock).deadline(rules.step_deadline).retry(retry);
-    saga.configure(&charge).deadline(rules.step_deadline).retry(retry);
-    saga.configure(&entry).deadline(rules.step_deadline).retry(retry);
-    saga.configure(&mail).deadline(rules.step_deadline).retry(retry);
-    saga.on_first_failure(rules.policy);
-
-    saga.trigger(ORDER_PLACED, read_placed);
-    saga.cancel_on(ROLLBACK_ORDER, read_rollback);
-    saga.reply_codec(read_answer);
-    saga.announce(Announcement::Completed, ORDER_COMPLETE, |order, _| OrderComplete {
-        order_id: order.order_id.clone(),
-        status: Status::Success,
-    });
-    saga.announce(Announcement::Unwinding, ROLLBACK_ORDER, |order, _| RollbackOrder {
-        order_id: order.order_id.clone(),
-        status: Status::Failure,
-    });
-    saga.callback(Ending::Completed, when_complete);
-    saga.build()
+#[derive(Default)]
+struct State {
+    under_way: HashMap<String, UnderWay>,
+    completed: Vec<String>,
+    tally: Tally,
 }
 
-/// The body of the POST when a checkout is complete.
-pub(crate) fn all_task_complete(_: &Ended) -> &'static str {
-    "all task complete"
+struct UnderWay {
+    order: Order,
+    line: Vec<u8>,
+    first_placed: Instant,
+    placed: Instant,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "event", rename = "order-complete")]
-struct OrderComplete {
-    order_id: String,
-    status: Status,
+/// Places the orders and returns when all have ended: its report, and whether they ended as they should.
+pub(crate) async fn run(
+    args: Args,
+    lines: Lines,
+    screen: Screen,
+    interrupted: impl Future<Output = ()> + Send,
+) -> Result<(Report, bool), Failure> {
+    let bus = Bus::open(&args.bus).await?.events;
+    let troubles = Troubles::new(args.plan, false);
+    let shop = Arc::new(Shop { bus, troubles, screen, state: Mutex::default(), ended: Notify::new() });
+    for (topic, became) in [
+        (ORDER_COMPLETE, Became::Completed),
+        (ORDER_ROLLED_BACK, Became::RolledBack),
+        (ORDER_ABANDONED, Became::Abandoned),
+    ] {
+        // Before the first order is placed: no outcome can be missed.
+        let subscription = subscribe(&*shop.bus, topic).await?;
+        tokio::spawn(Arc::clone(&shop).hear(subscription, became));
+    }
+    tokio::spawn(Arc::clone(&shop).place_again());
+    let begun = Instant::now();
+    tokio::select! {
+        placed = shop.place_all(lines) => placed?,
+        () = interrupted => shop.state().tally.fault("interrupted before all orders had ended".to_owned()),
+        () = shop.show_progress(begun) => {}
+    }
+    Ok(shop.close(begun.elapsed()))
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "event", rename = "rollback-order")]
-struct RollbackOrder {
-    order_id: String,
-    status: Status,
+async fn subscribe(bus: &dyn EventBus, topic: &str) -> Result<Arc<dyn Subscription>, saga::Error> {
+    let topic = Topic::new(topic).expect("it is a name");
+    let group = Group { name: GROUP.into(), start: GroupStart::Earliest };
+    let declaration = Declaration { topic: topic.clone(), kind: TopicKind::Events, groups: vec![group] };
+    let orders = Topic::new(ORDER_PLACED).expect("it is a name");
+    let orders = Declaration { topic: orders, kind: TopicKind::Events, groups: Vec::new() };
+    bus.declare(&[declaration, orders]).await?;
+    let spec = SubscriptionSpec { topic, group: GROUP.into(), in_flight_max: 1_024, key_order: false };
+    bus.subscribe(spec).await
 }
 
-/// `order-placed`, as typed into a console producer: the order id is the saga's id.
-fn read_placed(message: &Message) -> Result<StartRequest<Order>, CodecError> {
-    let order = Order::read(&message.payload)?;
-    Ok(StartRequest { id: order.order_id.parse()?, input: order })
+/// How an order came out, by the topic that says so.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Became {
+    Completed,
+    RolledBack,
+    Abandoned,
 }
 
-/// `rollback-order`: our own announcement also comes by here, and is too late to cancel the checkout that it tells of.
-fn read_rollback(message: &Message) -> Result<CancelRequest, CodecError> {
-    let Rollback::RollbackOrder { order_id } = message.payload.parse()?;
-    Ok(CancelRequest { id: order_id.parse()?, why: "asked for on rollback-order".into() })
-}
-
+/// What every announcement says.
 #[derive(Deserialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
-enum Rollback {
-    RollbackOrder { order_id: String },
-}
-
-/// What a sub-case answers that knows nothing of this library.
-#[derive(Deserialize)]
-struct Answer {
-    event: AnswerTo,
+struct Announced {
     order_id: String,
-    status: Status,
-    /// `undo` when it has undone what it did.
-    #[serde(default = "execute")]
-    action: Action,
-    /// Why not, if it says so.
-    #[serde(default)]
-    reason: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum AnswerTo {
-    InventoryChecked,
-    PaymentValidated,
-    CustomerHistoryUpdated,
-    ConfirmationSent,
-}
+impl Shop {
+    async fn place_all(&self, mut lines: Lines) -> Result<(), Failure> {
+        while let Some(line) = lines.next().await? {
+            let number = line.number;
+            match line.order() {
+                Ok(order) => self.place(line, order).await?,
+                Err(reason) => {
+                    self.screen.verdict(Tone::Bad, format_args!("line {number}: {reason}"));
+                    self.state().tally.bad_lines += 1;
+                    // As it is: the coordinator's codec refuses it, and it ends with the dead letters.
+                    self.publish(None, &line.into_evidence()).await?;
+                }
+            }
+            self.wait_until(|state| state.under_way.len() < UNDER_WAY_MAX).await;
+        }
+        self.wait_until(|state| state.under_way.is_empty()).await;
+        Ok(())
+    }
 
-const fn execute() -> Action {
-    Action::Execute
-}
+    async fn place(&self, line: Line, order: Order) -> Result<(), Failure> {
+        let (id, bytes, now) = (order.order_id.clone(), line.into_evidence(), Instant::now());
+        // Of two lines with one id the first is the purchase; the second is placed when that has ended.
+        self.wait_until(|state| !state.under_way.contains_key(&id)).await;
+        {
+            let mut state = self.state();
+            if state.completed.contains(&id) {
+                state.tally.repeated += 1;
+                return Ok(());
+            }
+            let under_way = UnderWay { order, line: bytes.clone(), first_placed: now, placed: now };
+            state.under_way.insert(id.clone(), under_way);
+        }
+        self.screen.happened(ORDER_PLACED, Tone::Plain, &id);
+        self.publish(Some(&id), &bytes).await
+    }
 
-fn read_answer(message: &Message) -> Result<ForeignReply, CodecError> {
-    let Answer { event, order_id, status, action, reason } = message.payload.parse()?;
-    let step = match event {
-        AnswerTo::InventoryChecked => INVENTORY.name(),
-        AnswerTo::PaymentValidated => PAYMENT.name(),
-        AnswerTo::CustomerHistoryUpdated => HISTORY.name(),
-        AnswerTo::ConfirmationSent => CONFIRMATION.name(),
-    };
-    let reason = || reason.as_deref().unwrap_or("it gave no reason").into();
-    let report = match (action, status) {
-        (Action::Execute, Status::Success) => Report::Succeeded { output: message.payload.clone() },
-        // It does not say that nothing happened, so something may have: it will be undone like the others.
-        (Action::Execute, Status::Failure) => Report::Failed { reason: reason() },
-        (Action::Undo, Status::Success) => Report::Undone,
-        (Action::Undo, Status::Failure) => Report::UndoFailed { reason: reason() },
-        (Action::Fence, _) => return Err("the checkout has no step that is fenced".into()),
-    };
-    Ok(ForeignReply { id: order_id.parse()?, step: step.into(), action, report })
+    /// Returns once the broker has it, however long that takes.
+    async fn publish(&self, id: Option<&str>, line: &[u8]) -> Result<(), Failure> {
+        let mut message = Message::new(Topic::new(ORDER_PLACED).expect("it is a name"), line.to_vec());
+        message.key = id.map(Into::into);
+        loop {
+            match self.bus.publish(vec![message.clone()]).await.pop() {
+                Some(Published::Acked) => return Ok(()),
+                Some(Published::Rejected(error)) if !error.is_retryable() => return Err(error.into()),
+                Some(Published::Rejected(_) | Published::Unknown(_)) | None => {
+                    tokio::time::sleep(BUS_RETRY_DELAY).await;
+                }
+            }
+        }
+    }
+
+    /// Places orders again that nothing was heard of, so that none is waited for in vain.
+    async fn place_again(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(PLACE_AGAIN_AFTER / 10).await;
+            let now = Instant::now();
+            let mut overdue = Vec::new();
+            for (id, order) in &mut self.state().under_way {
+                if now.duration_since(order.placed) >= PLACE_AGAIN_AFTER {
+                    order.placed = now;
+                    overdue.push((id.clone(), order.line.clone()));
+                }
+            }
+            for (id, line) in overdue {
+                if let Err(error) = self.publish(Some(&id), &line).await {
+                    self.state().tally.fault(format!("order {id} cannot be placed again: {error}"));
+                }
+            }
+        }
+    }
+
+    /// Hears what has become of orders, those of others included.
+    async fn hear(self: Arc<Self>, subscription: Arc<dyn Subscription>, became: Became) {
+        loop {
+            let deliveries = match subscription.next(256).await {
+                Ok(deliveries) => deliveries,
+                Err(error) if error.is_retryable() => {
+                    tokio::time::sleep(BUS_RETRY_DELAY).await;
+                    continue;
+                }
+                Err(error) => {
+                    return self.state().tally.fault(format!("outcomes can no longer be read: {error}"));
+                }
+            };
+            let mut settled = Vec::with_capacity(deliveries.len());
+            for delivery in deliveries {
+                settled.push(match delivery.message.payload.parse::<Announced>() {
+                    Ok(Announced { order_id }) => {
+                        self.ended(&order_id, became);
+                        delivery.ack()
+                    }
+                    Err(error) => delivery.dead_letter(format!("it says nothing of an order: {error}")),
+                });
+            }
+            let _stale_ones_come_again = subscription.settle(settled).await;
+        }
+    }
+
+    fn ended(&self, order_id: &str, became: Became) {
+        let mut state = self.state();
+        let Some(UnderWay { order, first_placed, .. }) = state.under_way.remove(order_id) else { return };
+        let was_to_fail = self.troubles.spoil(order_id);
+        state.tally.latencies.add(first_placed.elapsed());
+        if became == Became::Completed {
+            state.tally.complete(&order);
+            state.completed.push(order_id.to_owned());
+        } else {
+            state.tally.roll_back("the checkout says so");
+        }
+        if became == Became::Abandoned || (became == Became::Completed) == was_to_fail {
+            state.tally.fault(format!("order {order_id} should not have ended as {became:?}"));
+        }
+        drop(state);
+        self.screen.happened("shop", Tone::Plain, format_args!("order {order_id} has ended: {became:?}"));
+        self.ended.notify_one();
+    }
+
+    /// Only the one task that places orders waits here.
+    async fn wait_until(&self, is_so: impl Fn(&State) -> bool) {
+        while !is_so(&self.state()) {
+            self.ended.notified().await;
+        }
+    }
+
+    async fn show_progress(&self, begun: Instant) {
+        loop {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let progress = self.state().tally.progress(begun.elapsed());
+            self.screen.progress(progress);
+        }
+    }
+
+    fn close(&self, took: Duration) -> (Report, bool) {
+        let mut state = self.state();
+        state.tally.all_ended = Some(took);
+        let bad_lines = state.tally.bad_lines;
+        for line in state.tally.summary(usize::try_from(bad_lines).unwrap_or(usize::MAX)) {
+            self.screen.line(line);
+        }
+        let faults = state.tally.faults();
+        faults.iter().for_each(|fault| self.screen.verdict(Tone::Bad, format_args!("wrong: {fault}")));
+        let completed = std::mem::take(&mut state.completed);
+        let report = Report::of_shop(completed, state.tally.rolled_back, &state.tally.sales);
+        self.screen.line(format_args!("{} orders have ended", grouped(state.tally.orders())));
+        (report, faults.is_empty() && bad_lines == 0)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

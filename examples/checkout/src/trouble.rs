@@ -1,8 +1,7 @@
 //! What goes wrong on purpose: refusals, lost answers, slowness.
 
-use std::collections::HashMap;
 use std::future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use saga::StepContext;
@@ -67,52 +66,38 @@ impl Plan {
     }
 }
 
-/// The plan applied to the orders under way.
+/// The plan applied to the orders. It needs nothing but their ids, so every process comes to the same.
 pub(crate) struct Troubles {
     plan: Plan,
     /// Whether the pretended work takes time at all.
     takes_time: bool,
-    /// The number of each order under way: that of its line.
-    numbers: Mutex<HashMap<String, u64>>,
 }
 
 impl Troubles {
-    pub(crate) fn new(plan: Plan, takes_time: bool) -> Self {
-        Self { plan, takes_time, numbers: Mutex::default() }
+    pub(crate) const fn new(plan: Plan, takes_time: bool) -> Self {
+        Self { plan, takes_time }
     }
 
-    /// An order begins. Returns whether it was not under way already.
-    pub(crate) fn begin(&self, order_id: &str, number: u64) -> bool {
-        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = !numbers.contains_key(order_id);
-        if is_new {
-            numbers.insert(order_id.to_owned(), number);
-        }
-        is_new
-    }
-
-    /// An order has ended. Returns whether something was to go wrong with it.
-    pub(crate) fn end(&self, order_id: &str) -> bool {
-        let picked =
-            SubCase::ALL.into_iter().any(|case| self.fails(case, order_id) || self.is_silent(case, order_id));
-        self.numbers.lock().unwrap_or_else(PoisonError::into_inner).remove(order_id);
-        picked
+    /// Whether something is to go wrong with this order.
+    pub(crate) fn spoil(&self, order_id: &str) -> bool {
+        SubCase::ALL.into_iter().any(|case| self.fails(case, order_id) || self.is_silent(case, order_id))
     }
 
     fn fails(&self, case: SubCase, order_id: &str) -> bool {
-        self.is_picked(self.plan.fail[case as usize], order_id)
+        is_picked(self.plan.fail[case as usize], order_id)
     }
 
     fn is_silent(&self, case: SubCase, order_id: &str) -> bool {
-        self.is_picked(self.plan.silent[case as usize], order_id)
+        is_picked(self.plan.silent[case as usize], order_id)
     }
+}
 
-    fn is_picked(&self, every: Option<u64>, order_id: &str) -> bool {
-        let Some(every) = every else { return false };
-        let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-        // An order that somebody else placed on the topic has no number.
-        numbers.get(order_id).map_or(every == 1, |number| number.is_multiple_of(every))
-    }
+/// Every how many orders it happens: to those whose number, the digits at the end of the id, is a multiple of it.
+fn is_picked(every: Option<u64>, order_id: &str) -> bool {
+    let Some(every) = every else { return false };
+    let digits = order_id.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+    // An order without a number is picked where all are.
+    digits.parse::<u64>().map_or(every == 1, |number| number.is_multiple_of(every))
 }
 
 /// The troubles of one sub-case.
@@ -152,5 +137,27 @@ impl Trouble {
             self.screen.event(ctx, Tone::Bad, "its answer is lost");
             future::pending::<()>().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tenth_order_is_told_by_its_id() {
+        for (id, every, expected) in [
+            ("o10", 10, true),
+            ("2026-110", 10, true),
+            ("20", 10, true),
+            ("o11", 10, false),
+            ("10x", 10, false),
+            ("x", 10, false),
+            ("x", 1, true),
+            ("o11", 1, true),
+        ] {
+            assert_eq!(is_picked(Some(every), id), expected, "{id}, every {every}");
+        }
+        assert!(!is_picked(None, "10"));
     }
 }

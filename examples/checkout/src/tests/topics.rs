@@ -12,23 +12,24 @@ use saga::wire::Message;
 use saga::{ErrorKind, FailurePolicy, Service};
 
 use super::order;
+use crate::bus::Bus;
 use crate::callback::CompletionCall;
+use crate::checkout::{self, Rules};
 use crate::confirmation::{CONFIRMATION, Confirmation};
 use crate::desk::Desk;
 use crate::history::{HISTORY, History};
 use crate::inventory::{INVENTORY, Inventory};
 use crate::run::open;
-use crate::shop::{self, Rules};
 use crate::show::testing::Shown;
 use crate::trouble::{Plan, SubCase, Trouble, Troubles};
 
 const RULES: Rules = Rules { policy: FailurePolicy::WaitAll, step_deadline: Duration::from_secs(30) };
 
-fn shop(plan: Plan, bus: &MemoryBus) -> Arc<Desk> {
+fn whole(plan: Plan, bus: &MemoryBus) -> Arc<Desk> {
     let call = CompletionCall::new("http://127.0.0.1:9/").unwrap();
     let screen = Shown::default().screen(false);
     let (desk, service) =
-        open(RULES, plan, ServeOptions::default(), Arc::new(bus.clone()), call, screen).unwrap();
+        open(RULES, plan, ServeOptions::default(), &Bus::in_memory(bus), call, screen).unwrap();
     tokio::spawn(service.run(pending()));
     desk
 }
@@ -51,7 +52,7 @@ async fn outcome(desk: &Desk, id: &str) -> saga::coordinator::Outcome {
 #[tokio::test]
 async fn an_order_typed_into_a_console_producer_is_an_order() {
     let bus = MemoryBus::new();
-    let desk = shop(Plan::default(), &bus);
+    let desk = whole(Plan::default(), &bus);
     desk.declare().await.unwrap();
     publish(&bus, "order-placed", &order("1", "p", 1)).await;
     assert!(outcome(&desk, "1").await.is_completed());
@@ -61,7 +62,7 @@ async fn an_order_typed_into_a_console_producer_is_an_order() {
 async fn rollback_order_from_outside_undoes_a_running_order() {
     let bus = MemoryBus::new();
     let slow = [0, 300, 0, 0].map(Duration::from_millis);
-    let desk = shop(Plan { slow, ..Plan::default() }, &bus);
+    let desk = whole(Plan { slow, ..Plan::default() }, &bus);
     let order = crate::order::Order::read(order("1", "p", 1).as_bytes()).unwrap();
     desk.sagas.start("1", &order).await.unwrap();
     publish(&bus, "rollback-order", r#"{"event":"rollback-order","order_id":"1","status":"failure"}"#).await;
@@ -93,7 +94,7 @@ async fn with_foreign_payment(status: &'static str) -> Status {
     let bus = MemoryBus::new();
     let screen = Shown::default().screen(false);
     let call = CompletionCall::new("http://127.0.0.1:9/").unwrap();
-    let saga = shop::checkout(RULES, Arc::new(call)).unwrap();
+    let saga = checkout::definition(RULES, Arc::new(call)).unwrap();
     let troubles = Arc::new(Troubles::new(Plan::default(), false));
     let trouble = |case| Trouble::new(Arc::clone(&troubles), case, screen.clone());
     let service = Service::builder(Arc::new(bus.clone()))
