@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that must pass, on a fresh machine.
 
+mod brokers;
 mod budget;
 mod cases;
 mod examples;
@@ -36,6 +37,11 @@ pub(crate) const STAGES: &[Stage] = &[
         name: "conformance",
         what: "every bus keeps its promises, against real servers",
         run: conformance,
+    },
+    Stage {
+        name: "brokers",
+        what: "the checkout runs over real brokers, and through their restart",
+        run: brokers::check,
     },
     Stage { name: "features", what: "each feature builds alone", run: features },
     Stage { name: "examples", what: "every example runs", run: examples::check },
