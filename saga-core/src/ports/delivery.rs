@@ -52,7 +52,7 @@ impl Delivery {
     }
 }
 
-/// A decision on a delivery, for [`Subscription::settle`]. Dropped instead, the message is delivered again.
+/// A decision on a delivery, for [`Subscription::settle`](super::Subscription::settle). Dropped instead, the message is delivered again.
 #[derive(Debug)]
 #[must_use = "pass it to `Subscription::settle`"]
 pub struct Settlement {

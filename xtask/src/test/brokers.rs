@@ -4,16 +4,14 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
 
 use super::{Cases, Context, Outcome};
-use crate::command::{cargo, output, program, run};
+use crate::command::{cargo, output, program, run, run_lines};
 use crate::servers;
 
 const BROKERS: [(&str, &str); 2] = [("kafka", "SAGA_KAFKA_URL"), ("nats", "SAGA_NATS_URL")];
-const ORDERS: u32 = 1_000;
-/// When the broker is killed, from the start on.
-const KILLED_AFTER: Duration = Duration::from_secs(3);
+/// Enough that many are left after the first word of progress, which comes after three seconds.
+const ORDERS: u32 = 3_000;
 
 pub(super) fn check(context: &Context) -> Outcome {
     let target = &context.workspace.target_directory;
@@ -54,19 +52,29 @@ fn check_one(checkout: Command, broker: &str, is_restarted: bool) -> Result<(), 
     if !is_restarted {
         return run(checkout);
     }
-    thread::scope(|scope| {
-        let restarting = scope.spawn(|| {
-            thread::sleep(KILLED_AFTER);
-            for verb in ["kill", "start"] {
-                output(this(["servers", verb, broker])?)?;
-            }
-            Ok(())
-        });
-        let checked = run(checkout);
-        let restarted =
-            restarting.join().unwrap_or_else(|_| Err("restarting the broker panicked".to_owned()));
-        checked.and(restarted)
-    })
+    let mut restarting = None;
+    let is_right = run_lines(checkout, |line| {
+        println!("{line}");
+        // Its first word of progress: it is in the middle of the orders.
+        if restarting.is_none() && line.contains(" orders: ") {
+            let broker = broker.to_owned();
+            restarting = Some(thread::spawn(move || restart(&broker)));
+        }
+    })?;
+    let restarting = restarting.ok_or("the orders ended before the broker was restarted: more are needed")?;
+    restarting.join().unwrap_or_else(|_| Err("restarting the broker panicked".to_owned()))?;
+    if is_right {
+        Ok(())
+    } else {
+        Err(format!("the checkout over {broker}, restarted meanwhile, did not come out right"))
+    }
+}
+
+fn restart(broker: &str) -> Result<(), String> {
+    for verb in ["kill", "start"] {
+        output(this(["servers", verb, broker])?)?;
+    }
+    Ok(())
 }
 
 /// This very program, with other arguments.
