@@ -31,7 +31,7 @@ fn the_examples_are_read_as_a_command_and_its_reply() {
     assert_eq!((read.action, read.round, read.message_id()), (Action::Execute, 1, command.id.clone()));
     assert_eq!((&*read.step, read.reply_to.as_str()), ("send-confirmation", "checkout.replies"));
     let answer = Reply::parse(&reply).unwrap().expect("it has attributes");
-    assert_eq!((answer.run, answer.step, answer.round), (read.run, read.step.clone(), read.round));
+    assert_eq!((answer.run, &*answer.step, answer.round), (read.run, &*read.step, read.round));
     assert!(matches!(answer.report, Report::Succeeded { .. }), "{:?}", answer.report);
     assert_eq!(command.key, reply.key);
     // What the library writes has the attributes of the page.
