@@ -22,7 +22,6 @@ use crate::connect::{Link, Watching, blocking};
 use crate::error;
 use crate::names;
 use crate::publish::send;
-use crate::settle::clean;
 use crate::topology::{self, COMPRESSIONS, cleanup_name, compression_name};
 use crate::wire::{DEAD_AT, DEAD_ATTEMPTS, Own, from_wire, to_wire};
 
@@ -164,7 +163,7 @@ impl BusAdmin for KafkaBus {
                 self.write(&dead, &kept.message, &kept.own).await?;
                 redriven.kept += 1;
             } else {
-                self.write(&name, &clean(&kept.message), &Own::default()).await?;
+                self.write(&name, &kept.message.without_dead_attributes(), &Own::default()).await?;
                 redriven.sent += 1;
             }
         }

@@ -71,7 +71,7 @@ async fn bury(reading: &Reading, message: &Message, attempt: u32, reason: &str) 
     let topic = names::dead(&reading.topic, &reading.spec.group);
     let about =
         [(DEAD_REASON, reason), (DEAD_TOPIC, message.topic.as_str()), (DEAD_GROUP, &*reading.spec.group)];
-    let mut letter = clean(message);
+    let mut letter = message.clone().without_dead_attributes();
     letter.headers = letter.headers.with(about);
     let own = [(DEAD_ATTEMPTS, attempt.to_string()), (DEAD_AT, now_ms().to_string())];
     copy(reading, &topic, &letter, &own).await
@@ -93,13 +93,6 @@ async fn copy(
     acked.map_err(|error| {
         Error::new(ErrorKind::Retry, format!("Kafka did not take a copy to {topic}")).with_source(error)
     })
-}
-
-/// The message without what an earlier stay among the dead letters added.
-pub(crate) fn clean(message: &Message) -> Message {
-    let mut message = message.clone();
-    message.headers = message.headers.without(&[DEAD_REASON, DEAD_TOPIC, DEAD_GROUP]);
-    message
 }
 
 pub(crate) fn now_ms() -> u64 {

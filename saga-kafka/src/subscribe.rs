@@ -4,14 +4,12 @@ mod consume;
 mod rebalance;
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use saga_core::adapter::Deliveries;
+use saga_core::adapter::{Deliveries, Stage, Stages};
 use saga_core::ports::{Delivery, Lag, Settled, Settlement, Subscription, SubscriptionSpec};
 use saga_core::{Error, ErrorKind, Message};
-use tokio::sync::watch;
 
 use crate::connect::Link;
 use crate::names;
@@ -41,20 +39,8 @@ pub(crate) struct Reading {
     /// As Kafka knows it.
     pub(crate) topic: String,
     pub(crate) deliveries: Deliveries<Handle>,
-    in_flight_max: AtomicUsize,
     tracker: Mutex<Tracker>,
-    stage: watch::Sender<Stage>,
-}
-
-/// How far a subscription is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Reading,
-    /// Nothing more is delivered; what is delivered can still be settled.
-    Closed,
-    /// The group is being left.
-    Leaving,
-    Left,
+    stages: Stages,
 }
 
 impl KafkaSubscription {
@@ -78,10 +64,9 @@ impl KafkaSubscription {
             link: Arc::clone(link),
             topic: name,
             deliveries: Deliveries::new(&spec),
-            in_flight_max: AtomicUsize::new(spec.in_flight_max),
             tracker: Mutex::default(),
             spec,
-            stage: watch::Sender::new(Stage::Reading),
+            stages: Stages::default(),
         });
         consume::start(&reading)?;
         link.remember(&reading);
@@ -100,7 +85,6 @@ impl Subscription for KafkaSubscription {
     }
 
     fn set_in_flight_max(&self, in_flight_max: usize) {
-        self.reading.in_flight_max.store(in_flight_max, Ordering::Relaxed);
         self.reading.deliveries.set_in_flight_max(in_flight_max);
     }
 
@@ -147,33 +131,19 @@ impl Reading {
 
     /// Delivers no more.
     pub(crate) fn close(&self) {
-        self.advance(Stage::Closed);
+        self.stages.advance(Stage::Closed);
         self.deliveries.close();
     }
 
     /// Leaves the group.
     pub(crate) fn leave(&self) {
-        self.advance(Stage::Leaving);
+        self.stages.advance(Stage::Leaving);
         self.deliveries.close();
-    }
-
-    fn advance(&self, to: Stage) {
-        self.stage.send_if_modified(|stage| {
-            let is_new = *stage < to;
-            *stage = to.max(*stage);
-            is_new
-        });
-    }
-
-    fn stage(&self) -> Stage {
-        *self.stage.borrow()
     }
 
     /// Resolves once the group is left.
     pub(crate) async fn left(&self) {
-        let mut stage = self.stage.subscribe();
-        // An error cannot come: the sender is here.
-        let _reached = stage.wait_for(|stage| *stage >= Stage::Left).await;
+        self.stages.reached(Stage::Left).await;
     }
 
     /// What the health calls it.

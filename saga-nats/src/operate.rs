@@ -127,7 +127,7 @@ impl BusAdmin for NatsBus {
                 redriven.kept += 1;
                 continue;
             }
-            let message = clean(&kept.message);
+            let message = clean(kept.message);
             let headers = to_wire(&message);
             send(&self.link, &to, headers, message.payload.into_bytes()).await.map_err(|error| {
                 let text = format!("dead letter {} of topic {topic} is not sent again", message.id);

@@ -38,7 +38,13 @@ async fn publish_one(link: &Link, message: Message) -> Published {
     let headers = to_wire(&message);
     match send_when_there_is_room(link, &message.topic, &subject, headers, message.payload.into_bytes()).await
     {
-        Ok(()) => Published::Acked,
+        Ok(Stored::Now) => Published::Acked,
+        // No message of ours has such an id, so somebody between has given it one.
+        Ok(Stored::Before) => {
+            let text =
+                format!("{what} is not published: the server holds it for a duplicate and did not store it");
+            Published::Unknown(Error::new(ErrorKind::Retry, text))
+        }
         Err(error) => answer(link, &message.topic, &subject, &what, error).await,
     }
 }
@@ -51,7 +57,7 @@ async fn send_when_there_is_room(
     subject: &str,
     headers: HeaderMap,
     payload: Bytes,
-) -> Result<(), PublishError> {
+) -> Result<Stored, PublishError> {
     const FIRST: Duration = Duration::from_millis(50);
     const MAX: Duration = Duration::from_secs(1);
     let deadline = Instant::now() + Duration::from_millis(link.config.request_timeout_ms);
@@ -60,7 +66,7 @@ async fn send_when_there_is_room(
     loop {
         let sent = send(link, subject, headers.clone(), payload.clone()).await;
         match &sent {
-            Ok(()) => {
+            Ok(_) => {
                 link.health.up(&part);
             }
             Err(error) if is_full(error) => {
@@ -106,19 +112,22 @@ pub(crate) async fn send(
     subject: &str,
     headers: HeaderMap,
     payload: Bytes,
-) -> Result<(), PublishError> {
+) -> Result<Stored, PublishError> {
     let bytes = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     let bytes = bytes.clamp(1, u32::try_from(link.config.publish_bytes_max).unwrap_or(u32::MAX));
     let _message = link.messages.acquire().await.expect("it is never closed");
     let _bytes = link.bytes.acquire_many(bytes).await.expect("it is never closed");
     let message = PublishMessage::build().payload(payload).headers(headers);
     let ack = link.jetstream.send_publish(subject.to_owned(), message).await?.await?;
-    if ack.duplicate {
-        // Someone gave it a Nats-Msg-Id: within its window the server stores nothing that has the same.
-        let source = "the server holds it for a duplicate and did not store it";
-        return Err(PublishError::with_source(PublishErrorKind::Other, source));
-    }
-    Ok(())
+    Ok(if ack.duplicate { Stored::Before } else { Stored::Now })
+}
+
+/// What the server did with a message that it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stored {
+    Now,
+    /// Within its window it holds another with the same `Nats-Msg-Id`, and did not store this one.
+    Before,
 }
 
 fn too_large(link: &Link, what: &str) -> Published {

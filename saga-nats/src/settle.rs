@@ -15,7 +15,7 @@ use saga_core::{Error, ErrorKind, Message};
 use tokio::time::{Instant, timeout};
 
 use crate::names::{dead_subject, entity, subject};
-use crate::publish::send;
+use crate::publish::{Stored, send};
 use crate::subscribe::{Handle, Reading};
 use crate::wire::{put, to_wire};
 
@@ -119,7 +119,7 @@ async fn bury(
 ) -> Result<(), Error> {
     let Reading { link, spec, .. } = reading;
     let origin = subject(&link.config.prefix, &spec.topic)?;
-    let mut headers = to_wire(&clean(message));
+    let mut headers = to_wire(&clean(message.clone()));
     for (name, value) in [
         (DEAD_REASON, reason),
         (DEAD_TOPIC, spec.topic.as_str()),
@@ -136,18 +136,18 @@ async fn bury(
     let sent =
         send(link, &dead_subject(&origin, &spec.group), headers, message.payload.bytes().clone()).await;
     match sent {
-        Ok(()) => Ok(()),
-        Err(error) if error.to_string().contains("duplicate") => Ok(()),
+        // Held for a duplicate, it is there already.
+        Ok(Stored::Now | Stored::Before) => Ok(()),
         Err(error) => {
             Err(Error::new(ErrorKind::Retry, "NATS did not take the dead letter").with_source(error))
         }
     }
 }
 
-/// The message without what an earlier stay among the dead letters added.
-pub(crate) fn clean(message: &Message) -> Message {
-    let mut message = message.clone();
-    message.headers = message.headers.without(&[DEAD_REASON, DEAD_TOPIC, DEAD_GROUP, DEAD_ATTEMPTS, DEAD_AT]);
+/// The message without what an earlier stay among the dead letters added, the adapter's own headers included.
+pub(crate) fn clean(message: Message) -> Message {
+    let mut message = message.without_dead_attributes();
+    message.headers = message.headers.without(&[DEAD_ATTEMPTS, DEAD_AT]);
     message
 }
 

@@ -5,15 +5,13 @@ mod pull;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::Subject;
 use async_trait::async_trait;
-use saga_core::adapter::{Backoff, Deliveries};
+use saga_core::adapter::{Backoff, Deliveries, Stage, Stages};
 use saga_core::ports::{Delivery, Lag, Settled, Settlement, Subscription, SubscriptionSpec};
 use saga_core::{Error, ErrorKind};
-use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use self::lease::Lease;
@@ -45,19 +43,7 @@ pub(crate) struct Reading {
     pub(crate) deliveries: Deliveries<Handle>,
     /// After how long without a word the server takes a delivery back, as it has it.
     pub(crate) ack_wait: Duration,
-    in_flight_max: AtomicUsize,
-    stage: watch::Sender<Stage>,
-}
-
-/// How far a subscription is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Reading,
-    /// Nothing more is delivered; what is delivered can still be settled.
-    Closed,
-    /// What was not settled is given back.
-    Leaving,
-    Left,
+    stages: Stages,
 }
 
 impl NatsSubscription {
@@ -75,9 +61,8 @@ impl NatsSubscription {
             deliveries: Deliveries::new(&spec),
             // It may have been created by somebody with another configuration.
             ack_wait: consumer.cached_info().config.ack_wait,
-            in_flight_max: AtomicUsize::new(spec.in_flight_max),
             spec,
-            stage: watch::Sender::new(Stage::Reading),
+            stages: Stages::default(),
         });
         link.remember(&reading);
         tokio::spawn(read(Arc::clone(&reading)));
@@ -96,7 +81,6 @@ impl Subscription for NatsSubscription {
     }
 
     fn set_in_flight_max(&self, in_flight_max: usize) {
-        self.reading.in_flight_max.store(in_flight_max, Ordering::Relaxed);
         self.reading.deliveries.set_in_flight_max(in_flight_max);
     }
 
@@ -137,40 +121,26 @@ impl fmt::Debug for NatsSubscription {
 impl Reading {
     /// Delivers no more.
     pub(crate) fn close(&self) {
-        self.advance(Stage::Closed);
+        self.stages.advance(Stage::Closed);
     }
 
     /// Gives back what is not settled.
     pub(crate) fn leave(&self) {
-        self.advance(Stage::Leaving);
-    }
-
-    fn advance(&self, to: Stage) {
-        self.stage.send_if_modified(|stage| {
-            let is_new = *stage < to;
-            *stage = to.max(*stage);
-            is_new
-        });
+        self.stages.advance(Stage::Leaving);
     }
 
     /// Resolves once everything was given back.
     pub(crate) async fn left(&self) {
-        self.until(Stage::Left).await;
+        self.stages.reached(Stage::Left).await;
     }
 
     fn is_closed(&self) -> bool {
-        *self.stage.borrow() >= Stage::Closed
-    }
-
-    async fn until(&self, wanted: Stage) {
-        // An error cannot come: the sender is here.
-        let mut stage = self.stage.subscribe();
-        let _reached = stage.wait_for(|stage| *stage >= wanted).await;
+        self.stages.now() >= Stage::Closed
     }
 
     /// How many more messages may be here.
     fn room(&self) -> usize {
-        self.in_flight_max.load(Ordering::Relaxed).saturating_sub(self.deliveries.held())
+        self.deliveries.in_flight_max().saturating_sub(self.deliveries.held())
     }
 
     /// What the health calls it.
@@ -200,7 +170,7 @@ async fn read(reading: Arc<Reading>) {
     }
     settle::give_back(&reading, reading.deliveries.close()).await;
     tokio::select! {
-        () = reading.until(Stage::Leaving) => {}
+        () = reading.stages.reached(Stage::Leaving) => {}
         () = prolong(&reading) => {}
     }
     let mut held = Vec::new();
@@ -208,7 +178,7 @@ async fn read(reading: Arc<Reading>) {
     reading.deliveries.revoke(|_| true);
     settle::give_back(&reading, held).await;
     reading.link.health.up(&reading.part());
-    reading.advance(Stage::Left);
+    reading.stages.advance(Stage::Left);
 }
 
 async fn pull_until_closed(reading: &Arc<Reading>) {
@@ -219,7 +189,7 @@ async fn pull_until_closed(reading: &Arc<Reading>) {
         if let Err(error) = pull(reading, &mut backoff).await {
             reading.failed(&error);
             tokio::select! {
-                () = reading.until(Stage::Closed) => {}
+                () = reading.stages.reached(Stage::Closed) => {}
                 () = sleep(backoff.wait()) => {}
             }
         }
@@ -236,12 +206,12 @@ async fn pull(reading: &Arc<Reading>, backoff: &mut Backoff) -> Result<(), Error
         Ok::<_, Error>((lease, Pull::begin(reading).await?))
     };
     let (lease, mut pull) = tokio::select! {
-        () = reading.until(Stage::Closed) => return Ok(()),
+        () = reading.stages.reached(Stage::Closed) => return Ok(()),
         begun = beginning => begun?,
     };
     reading.recovered();
     let end = tokio::select! {
-        () = reading.until(Stage::Closed) => End::Again,
+        () = reading.stages.reached(Stage::Closed) => End::Again,
         end = pull_on(&mut pull, backoff) => end,
         end = lost(lease.as_ref()) => end,
     };

@@ -202,6 +202,11 @@ impl<H: Send + 'static> Deliveries<H> {
         self.shared.ready.notify_waiters();
     }
 
+    /// How many may be delivered and not settled.
+    pub fn in_flight_max(&self) -> usize {
+        self.shared.state().in_flight_max
+    }
+
     /// Until [`recovered`](Self::recovered), [`next`](Self::next) fails so when nothing is ready.
     pub fn fail(&self, kind: ErrorKind, message: impl Into<Arc<str>>) {
         self.shared.state().failure = Some((kind, message.into()));

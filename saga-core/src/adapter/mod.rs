@@ -7,6 +7,7 @@ mod health;
 mod ordered;
 mod partition;
 mod secret;
+mod stages;
 mod url;
 
 pub use backoff::Backoff;
@@ -15,4 +16,5 @@ pub use health::HealthBoard;
 pub use ordered::publish_in_order;
 pub use partition::{murmur2, partition_of};
 pub use secret::Secret;
+pub use stages::{Stage, Stages};
 pub use url::BusUrl;

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::Headers;
+use super::attributes::{DEAD_GROUP, DEAD_REASON, DEAD_TOPIC};
 use crate::record::{MessageId, Payload, Topic};
 
 /// A message on the bus. Cloning shares its parts.
@@ -48,6 +49,13 @@ impl Message {
     #[must_use]
     pub fn with_headers<'a>(mut self, more: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         self.headers = self.headers.with(more);
+        self
+    }
+
+    /// Without what a stay among the dead letters added: the attributes of why, from where and by whom it was given up.
+    #[must_use]
+    pub fn without_dead_attributes(mut self) -> Self {
+        self.headers = self.headers.without(&[DEAD_REASON, DEAD_TOPIC, DEAD_GROUP]);
         self
     }
 

@@ -35,6 +35,11 @@ impl Tracker {
         self.partitions.insert(partition, assigned);
     }
 
+    /// Changes whenever a partition comes.
+    pub(crate) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     /// A partition was taken away.
     pub(crate) fn revoke(&mut self, partition: Partition) {
         self.partitions.remove(&partition);

@@ -1,7 +1,6 @@
 //! The thread that polls. It never waits for anything but the client, so that the group keeps it for alive.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
@@ -9,11 +8,11 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message as _, TopicPartitionList};
-use saga_core::adapter::Arrived;
+use saga_core::adapter::{Arrived, Stage};
 use saga_core::{Error, ErrorKind};
 
 use super::rebalance::Assignments;
-use super::{Handle, Reading, Stage};
+use super::{Handle, Reading};
 use crate::connect;
 use crate::error;
 use crate::names;
@@ -50,7 +49,7 @@ pub(super) fn start(reading: &Arc<Reading>) -> Result<(), Error> {
 fn consume(reading: &Arc<Reading>, consumer: BaseConsumer<Assignments>) {
     let mut thread =
         Consuming { reading: Arc::clone(reading), paused: Paused::default(), committed_at: Instant::now() };
-    while reading.stage() < Stage::Leaving {
+    while reading.stages.now() < Stage::Leaving {
         match consumer.poll(POLL_MAX) {
             None => {}
             Some(Ok(message)) => thread.arrived(&message),
@@ -68,7 +67,7 @@ fn consume(reading: &Arc<Reading>, consumer: BaseConsumer<Assignments>) {
     // Leaves the group. What the others wait for is done before, so it need not be waited for if it takes long.
     drop(consumer);
     reading.link.health.up(&reading.part());
-    reading.advance(Stage::Left);
+    reading.stages.advance(Stage::Left);
 }
 
 struct Consuming {
@@ -82,6 +81,8 @@ struct Consuming {
 struct Paused {
     fresh: bool,
     retries: bool,
+    /// Of the assignments that this is true for.
+    epoch: u64,
 }
 
 impl Consuming {
@@ -127,14 +128,17 @@ impl Consuming {
         let reading = Arc::clone(&self.reading);
         let waiting = reading.deliveries.waiting();
         let here = reading.deliveries.held() - waiting;
-        let fresh_max = reading.in_flight_max.load(Ordering::Relaxed).saturating_add(READ_AHEAD);
+        let fresh_max = reading.deliveries.in_flight_max().saturating_add(READ_AHEAD);
         let retries_max = reading.link.config.retries_waiting_max;
         let fresh = is_full(here, fresh_max, self.paused.fresh);
         let retries = fresh || is_full(waiting, retries_max, self.paused.retries);
-        if fresh != self.paused.fresh {
+        // A partition that has come is not paused, whatever the others are.
+        let epoch = reading.tracker().epoch();
+        let is_new = std::mem::replace(&mut self.paused.epoch, epoch) != epoch;
+        if is_new || fresh != self.paused.fresh {
             self.paused.fresh = self.switch(consumer, false, fresh);
         }
-        if retries != self.paused.retries {
+        if is_new || retries != self.paused.retries {
             self.paused.retries = self.switch(consumer, true, retries);
         }
     }

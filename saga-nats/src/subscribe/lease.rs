@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use async_nats::jetstream::kv::{Config, Store};
 use async_nats::jetstream::stream::StorageType;
+use saga_core::adapter::Stage;
 use saga_core::record::MessageId;
 use saga_core::{Error, ErrorKind};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::Reading;
 use super::pull::End;
-use super::{Reading, Stage};
 use crate::names::{entity, subject};
 
 const BUCKET: &str = "saga-leases";
@@ -35,9 +36,10 @@ impl Lease {
         // A slash is in no entity, and a percent sign in no key.
         let key = format!("{stream}.{}", entity(&reading.spec.group)).replace('%', "/");
         let owner = MessageId::random();
-        let revision = loop {
+        let (revision, asked_at) = loop {
+            let asked_at = Instant::now();
             match store.create(&key, owner.as_str().to_owned().into()).await {
-                Ok(revision) => break revision,
+                Ok(revision) => break (revision, asked_at),
                 Err(error) if error.kind() == async_nats::jetstream::kv::CreateErrorKind::AlreadyExists => {
                     reading.recovered();
                     sleep(STEP / 4).await;
@@ -49,7 +51,7 @@ impl Lease {
             }
         };
         let (lose, lost) = watch::channel(false);
-        tokio::spawn(keep(Arc::clone(reading), store, key, owner, revision, lose));
+        tokio::spawn(keep(Arc::clone(reading), store, Held { key, owner, revision, asked_at }, lose));
         Ok(Self { lost })
     }
 
@@ -82,27 +84,29 @@ async fn store(reading: &Reading) -> Result<Store, Error> {
     })
 }
 
-/// Prolongs the lease until the subscription has left, then gives it back; or until it is lost.
-async fn keep(
-    reading: Arc<Reading>,
-    store: Store,
+/// A lease as it was given.
+struct Held {
     key: String,
     owner: MessageId,
-    first: u64,
-    lose: watch::Sender<bool>,
-) {
-    let mut revision = first;
-    let mut valid_until = Instant::now() + TTL - STEP;
+    revision: u64,
+    /// It runs from some time after this, since the server counts from when it was asked.
+    asked_at: Instant,
+}
+
+/// Prolongs the lease until the subscription has left, then gives it back; or until it is lost.
+async fn keep(reading: Arc<Reading>, store: Store, held: Held, lose: watch::Sender<bool>) {
+    let Held { key, owner, mut revision, asked_at } = held;
+    let mut valid_until = asked_at + TTL - STEP;
     loop {
         tokio::select! {
-            () = reading.until(Stage::Left) => {
+            () = reading.stages.reached(Stage::Left) => {
                 let _expires_by_itself = store.delete_expect_revision(&key, Some(revision)).await;
                 return;
             }
             () = lose.closed() => {
                 // Nobody pulls by it any more. What was delivered is settled or given back before anybody else reads.
                 if reading.is_closed() {
-                    reading.until(Stage::Left).await;
+                    reading.stages.reached(Stage::Left).await;
                 }
                 reading.deliveries.settled().await;
                 let _expires_by_itself = store.delete_expect_revision(&key, Some(revision)).await;
@@ -110,11 +114,12 @@ async fn keep(
             }
             () = sleep(STEP) => {}
         }
+        let asked_at = Instant::now();
         let update = store.update(&key, owner.as_str().to_owned().into(), revision);
         match timeout_at(valid_until, update).await {
             Ok(Ok(next)) => {
                 revision = next;
-                valid_until = Instant::now() + TTL - STEP;
+                valid_until = asked_at + TTL - STEP;
             }
             Ok(Err(error)) if Instant::now() < valid_until && error.kind() != WRONG => {
                 tracing::debug!(%error, "the lease of an ordered group is not prolonged yet");

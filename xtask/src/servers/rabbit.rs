@@ -3,14 +3,14 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use super::Server;
 use super::place::Place;
 use super::state::State;
-use crate::command::output;
+use crate::command::{output, program};
 
 const VERSION: &str = "4.0";
 /// The Debian release that has that version.
@@ -64,7 +64,7 @@ fn root(place: &Place) -> PathBuf {
 
 /// The mirror that this machine installs its own packages from.
 fn mirror() -> Result<String, String> {
-    let policy = output(Command::new("apt-cache").arg("policy").take())?;
+    let policy = output(program(Path::new("apt-cache"), ["policy"]))?;
     let mut mirrors = policy.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         let (_, url, suite) = (words.next()?, words.next()?, words.next()?);
@@ -75,17 +75,6 @@ fn mirror() -> Result<String, String> {
         "apt names no Debian mirror; set SAGA_RABBIT_URL to a server of your own, or see compose.yaml"
             .to_owned()
     })
-}
-
-/// Takes a command out of the expression that builds it.
-trait Take {
-    fn take(&mut self) -> Command;
-}
-
-impl Take for Command {
-    fn take(&mut self) -> Command {
-        std::mem::replace(self, Self::new("true"))
-    }
 }
 
 fn prepare(place: &Place, state: &State) -> Result<(), String> {
@@ -134,11 +123,11 @@ const MOUNTS: [&str; 2] = ["proc", "dev"];
 fn mount(place: &Place) {
     for name in MOUNTS {
         let to = root(place).join(name);
-        let is_mounted = output(Command::new("mountpoint").arg("-q").arg(&to).take()).is_ok();
+        let is_mounted = output(program(Path::new("mountpoint"), [Path::new("-q"), &to])).is_ok();
         if !is_mounted {
             // Without them the server says what it lacks.
             let _told_by_the_server =
-                output(Command::new("mount").arg("--bind").arg(format!("/{name}")).arg(&to).take());
+                output(program(Path::new("mount"), [Path::new("--bind"), &Path::new("/").join(name), &to]));
         }
     }
 }
@@ -146,7 +135,8 @@ fn mount(place: &Place) {
 fn unmount(place: &Place) {
     for name in MOUNTS {
         // It may not be mounted.
-        let _not_mounted = output(Command::new("umount").arg("--lazy").arg(root(place).join(name)).take());
+        let _not_mounted =
+            output(program(Path::new("umount"), [Path::new("--lazy"), &root(place).join(name)]));
     }
 }
 

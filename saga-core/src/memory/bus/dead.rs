@@ -2,8 +2,8 @@ use std::collections::VecDeque;
 
 use crate::ports::DeadLetter;
 use crate::record::Topic;
+use crate::wire::Command;
 use crate::wire::attributes::{DEAD_GROUP, DEAD_REASON, DEAD_TOPIC, TYPE};
-use crate::wire::{Command, Message};
 
 /// The dead letters of all topics, the oldest first.
 #[derive(Default)]
@@ -18,7 +18,7 @@ impl DeadLetters {
             (DEAD_TOPIC, message.topic.as_str()),
             (DEAD_GROUP, &*letter.group),
         ];
-        message.headers = clean(message).headers.with(about);
+        message.headers = message.clone().without_dead_attributes().headers.with(about);
         self.0.push_back(letter);
         while self.0.len() > max {
             let Some(lost) = self.0.pop_front() else { return };
@@ -42,7 +42,7 @@ impl DeadLetters {
         for mut letter in all {
             let is_wanted = letter.message.topic == *topic && &*letter.group == group && taken.len() < max;
             if is_wanted && letter.message.headers.get(TYPE) != Some(Command::TYPE) {
-                letter.message = clean(&letter.message);
+                letter.message = letter.message.without_dead_attributes();
                 taken.push(letter);
             } else {
                 kept += u64::from(is_wanted);
@@ -56,11 +56,4 @@ impl DeadLetters {
     pub(super) fn forget(&mut self, topic: &Topic) {
         self.0.retain(|letter| letter.message.topic != *topic);
     }
-}
-
-/// The message without what an earlier stay among the dead letters added.
-fn clean(message: &Message) -> Message {
-    let mut message = message.clone();
-    message.headers = message.headers.without(&[DEAD_REASON, DEAD_TOPIC, DEAD_GROUP]);
-    message
 }
