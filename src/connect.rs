@@ -10,6 +10,7 @@ use saga_core::{Error, ErrorKind};
 /// |---|---|---|
 /// | `memory:` | a new in-memory bus, for this process alone | |
 /// | `kafka://host:9092` | Kafka | `kafka` |
+/// | `amqp://host:5672` | RabbitMQ | `rabbit` |
 /// | `nats://host:4222` | NATS JetStream | `nats` |
 ///
 /// What else can stand in a URL (user and password, several hosts, `?prefix=dev.` and other settings) is in the configuration of
@@ -34,6 +35,8 @@ pub async fn connect(url: &str) -> Result<Arc<dyn EventBus>, Error> {
         Adapter::Memory => Ok(Arc::new(MemoryBus::new())),
         #[cfg(feature = "kafka")]
         Adapter::Kafka => Ok(Arc::new(saga_kafka::KafkaBus::connect(url).await?)),
+        #[cfg(feature = "rabbit")]
+        Adapter::Rabbit => Ok(Arc::new(saga_rabbit::RabbitBus::connect(url).await?)),
         #[cfg(feature = "nats")]
         Adapter::Nats => Ok(Arc::new(saga_nats::NatsBus::connect(url).await?)),
     }
@@ -52,6 +55,8 @@ pub async fn admin(url: &str) -> Result<Arc<dyn BusAdmin>, Error> {
         }
         #[cfg(feature = "kafka")]
         Adapter::Kafka => Ok(Arc::new(saga_kafka::KafkaBus::connect(url).await?)),
+        #[cfg(feature = "rabbit")]
+        Adapter::Rabbit => Ok(Arc::new(saga_rabbit::RabbitBus::connect(url).await?)),
         #[cfg(feature = "nats")]
         Adapter::Nats => Ok(Arc::new(saga_nats::NatsBus::connect(url).await?)),
     }
@@ -62,6 +67,8 @@ enum Adapter {
     Memory,
     #[cfg(feature = "kafka")]
     Kafka,
+    #[cfg(feature = "rabbit")]
+    Rabbit,
     #[cfg(feature = "nats")]
     Nats,
 }
@@ -71,6 +78,8 @@ const KNOWN: &[&str] = &[
     "memory:",
     #[cfg(feature = "kafka")]
     "kafka://, kafkas://",
+    #[cfg(feature = "rabbit")]
+    "amqp://, amqps://",
     #[cfg(feature = "nats")]
     "nats://, tls://",
 ];
@@ -90,14 +99,15 @@ fn adapter(url: &str) -> Result<Adapter, Error> {
         "kafka" | "kafkas" => Ok(Adapter::Kafka),
         #[cfg(not(feature = "kafka"))]
         "kafka" | "kafkas" => Err(refused(is_off(scheme, "kafka"))),
-        "amqp" | "amqps" => Err(refused(format!(
-            "the scheme \"{scheme}\" is for an adapter that this version of saga-rs does not have yet"
-        ))),
+        #[cfg(feature = "rabbit")]
+        "amqp" | "amqps" => Ok(Adapter::Rabbit),
+        #[cfg(not(feature = "rabbit"))]
+        "amqp" | "amqps" => Err(refused(is_off(scheme, "rabbit"))),
         other => Err(refused(format!("the scheme \"{}\" is not known", shown(other)))),
     }
 }
 
-#[cfg(not(all(feature = "kafka", feature = "nats")))]
+#[cfg(not(all(feature = "kafka", feature = "rabbit", feature = "nats")))]
 fn is_off(scheme: &str, feature: &str) -> String {
     format!(
         "the scheme \"{scheme}\" is for the feature \"{feature}\", which is off; turn it on in Cargo.toml: \
@@ -134,10 +144,10 @@ mod tests {
         assert!(admin("memory:").await.unwrap_err().to_string().contains("MemoryBus"));
     }
 
-    #[cfg(not(any(feature = "kafka", feature = "nats")))]
+    #[cfg(not(any(feature = "kafka", feature = "rabbit", feature = "nats")))]
     #[tokio::test]
     async fn a_feature_that_is_off_is_named() {
-        for (scheme, feature) in [("nats", "nats"), ("kafka", "kafka")] {
+        for (scheme, feature) in [("nats", "nats"), ("kafka", "kafka"), ("amqp", "rabbit")] {
             let error = connect(&format!("{scheme}://user:secret@localhost")).await.unwrap_err().to_string();
             let named = format!("features = [\"{feature}\"]");
             assert!(error.contains(&named) && !error.contains("secret"), "{error}");

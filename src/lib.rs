@@ -11,5 +11,8 @@ pub use saga_kafka as kafka;
 #[cfg(feature = "nats")]
 #[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
 pub use saga_nats as nats;
+#[cfg(feature = "rabbit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rabbit")))]
+pub use saga_rabbit as rabbit;
 #[cfg(feature = "webhook")]
 pub use saga_webhook as webhook;

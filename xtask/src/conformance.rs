@@ -24,6 +24,7 @@ pub(crate) struct Bus {
 pub(crate) const BUSES: &[Bus] = &[
     Bus { name: "memory", package: "saga-conformance", test: "memory", has_server: false },
     Bus { name: "kafka", package: "saga-kafka", test: "conformance", has_server: true },
+    Bus { name: "rabbit", package: "saga-rabbit", test: "conformance", has_server: true },
     Bus { name: "nats", package: "saga-nats", test: "conformance", has_server: true },
 ];
 

@@ -37,7 +37,7 @@ Who is told:
 
 Where it runs:
   --bus URL            memory: (the default), or with the feature of that name on: nats://localhost:4222,
-                       kafka://localhost:9092. ?prefix=NAME. keeps runs on one broker apart
+                       kafka://localhost:9092, amqp://localhost:5672. ?prefix=NAME. keeps runs on one broker apart
   --role ROLE          only this part, in a process of its own: coordinator, shop, inventory, payment, history,
                        confirmation, endpoint. The shop ends with its orders, the others by Ctrl-C or SIGTERM
   --listen ADDRESS     where --role endpoint receives the completion calls, for example 127.0.0.1:8080

@@ -9,7 +9,8 @@ use super::{Cases, Context, Outcome};
 use crate::command::{cargo, output, program, run, run_lines};
 use crate::servers;
 
-const BROKERS: [(&str, &str); 2] = [("kafka", "SAGA_KAFKA_URL"), ("nats", "SAGA_NATS_URL")];
+const BROKERS: [(&str, &str); 3] =
+    [("kafka", "SAGA_KAFKA_URL"), ("rabbit", "SAGA_RABBIT_URL"), ("nats", "SAGA_NATS_URL")];
 /// Enough that many are left after the first word of progress, which comes after three seconds.
 const ORDERS: u32 = 3_000;
 
@@ -26,7 +27,7 @@ pub(super) fn check(context: &Context) -> Outcome {
 fn check_all(target: &Path, variables: &[(String, String)]) -> Result<Cases, String> {
     let orders = target.join("orders.jsonl");
     std::fs::write(&orders, lines()).map_err(|error| format!("{}: {error}", orders.display()))?;
-    run(cargo(["build", "-p", "checkout", "--example", "checkout", "--features", "kafka,nats"]))?;
+    run(cargo(["build", "-p", "checkout", "--example", "checkout", "--features", "kafka,rabbit,nats"]))?;
     let example = target.join("debug/examples/checkout");
     let mut cases = Cases::default();
     for (name, variable) in BROKERS {

@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod bus;
+mod config;
+mod connect;
+mod error;
+mod line;
+mod names;
+mod operate;
+mod publish;
+mod registry;
+mod security;
+mod settle;
+mod subscribe;
+mod topology;
+mod wire;
+
+pub use bus::RabbitBus;
+pub use config::RabbitConfig;
