@@ -34,17 +34,19 @@ pub(super) struct Tenure {
 impl Tenure {
     pub(super) async fn begin(shared: &Shared) -> Result<Self, Error> {
         let owner = Arc::clone(&shared.options.name);
+        let asked = shared.clock.now();
         let lease = shared.log.lease(&owner, None, shared.options.lease_ttl).await?;
-        let clock_time = shared.clock.now();
+        let clock_time = midway(asked, shared.clock.now());
         let (log_time, renewed_at, renewed_clock_time) = (lease.now, lease.now, clock_time);
         Ok(Self { owner, lease, log_time, clock_time, renewed_at, renewed_clock_time })
     }
 
     /// Renews the lease; if it has run out, what was known of the sagas is void, and a new one begins.
     async fn renew(mut self, shared: &Shared) -> Result<Self, Error> {
+        let asked = shared.clock.now();
         match shared.log.lease(&self.owner, Some(self.lease.epoch), shared.options.lease_ttl).await {
             Ok(lease) => {
-                self.renewed(lease, &*shared.clock);
+                self.renewed(lease, midway(asked, shared.clock.now()));
                 Ok(self)
             }
             Err(error) if error.kind() == ErrorKind::Conflict => {
@@ -54,19 +56,20 @@ impl Tenure {
                     return Ok(new);
                 }
                 // By our clock it cannot have run out: the log's has leapt, and our reckoning goes on.
-                self.renewed(new.lease, &*shared.clock);
+                self.renewed(new.lease, new.clock_time);
                 Ok(self)
             }
             Err(error) => Err(error),
         }
     }
 
-    fn renewed(&mut self, lease: Lease, clock: &dyn Clock) {
-        let reckoned = self.now(clock);
+    /// The lease was renewed at that time by our clock.
+    fn renewed(&mut self, lease: Lease, clock_time: Timestamp) {
+        let reckoned = self.reckon(clock_time);
         let drift = lease.now.since(reckoned).max(reckoned.since(lease.now));
-        (self.lease, self.renewed_at, self.renewed_clock_time) = (lease, reckoned, clock.now());
+        (self.lease, self.renewed_at, self.renewed_clock_time) = (lease, reckoned, clock_time);
         if drift <= DRIFT_MAX {
-            (self.log_time, self.clock_time, self.renewed_at) = (lease.now, clock.now(), lease.now);
+            (self.log_time, self.clock_time, self.renewed_at) = (lease.now, clock_time, lease.now);
         } else {
             tracing::warn!(?drift, "the saga log's clock has leapt; not following it");
         }
@@ -90,8 +93,17 @@ impl Tenure {
     }
 
     pub(super) fn now(&self, clock: &dyn Clock) -> Timestamp {
-        self.log_time.after(clock.now().since(self.clock_time))
+        self.reckon(clock.now())
     }
+
+    fn reckon(&self, clock_time: Timestamp) -> Timestamp {
+        self.log_time.after(clock_time.since(self.clock_time))
+    }
+}
+
+/// When the log answered, by our clock: some time while it was asked. Taken so, our reckoning is wrong by half of that time at most.
+fn midway(asked: Timestamp, answered: Timestamp) -> Timestamp {
+    asked.after(answered.since(asked) / 2)
 }
 
 /// What the log said is due.

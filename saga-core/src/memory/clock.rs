@@ -9,24 +9,49 @@ use crate::record::Timestamp;
 /// The [`Clock`] of tokio's runtime: it starts at a moment and then only counts what passes.
 ///
 /// Setting the wall clock does not move it. Under tokio's paused time it stands still and leaps with it, so that an hour takes no
-/// time in a test.
+/// time in a test. Clocks that are made one after the other on one machine show the same time, so that what happens later by one of them
+/// is not earlier by another.
 #[derive(Clone, Debug)]
 pub struct TokioClock {
-    start: Timestamp,
+    /// Since 1970, finer than a [`Timestamp`].
+    start: Duration,
     started: Instant,
 }
 
 impl TokioClock {
     /// A clock that starts at the wall clock's present moment.
     pub fn new() -> Self {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self::starting_at(Timestamp::default().after(since_epoch))
+        let (start, started) = one_moment();
+        Self { start, started }
     }
 
     /// A clock that starts at `start`, for runs that must repeat.
     pub fn starting_at(start: Timestamp) -> Self {
-        Self { start, started: Instant::now() }
+        Self { start: Duration::from_millis(start.as_millis()), started: Instant::now() }
     }
+}
+
+/// The wall clock and tokio's at one moment. A thread that loses its processor between the two readings would be late by that for as long as
+/// the clock lives, so the closest of some pairs counts.
+fn one_moment() -> (Duration, Instant) {
+    const CLOSE: Duration = Duration::from_micros(50);
+    const TRIES: u32 = 20;
+    let read = || {
+        let before = Instant::now();
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        (before.elapsed(), wall, before)
+    };
+    let mut closest = read();
+    for _ in 1..TRIES {
+        if closest.0 <= CLOSE {
+            break;
+        }
+        let next = read();
+        if next.0 < closest.0 {
+            closest = next;
+        }
+    }
+    (closest.1, closest.2)
 }
 
 impl Default for TokioClock {
@@ -38,7 +63,7 @@ impl Default for TokioClock {
 #[async_trait]
 impl Clock for TokioClock {
     fn now(&self) -> Timestamp {
-        self.start.after(self.started.elapsed())
+        Timestamp::default().after(self.start + self.started.elapsed())
     }
 
     async fn sleep(&self, duration: Duration) {
@@ -49,6 +74,15 @@ impl Clock for TokioClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn clocks_made_one_after_the_other_agree() {
+        let clocks: Vec<_> = (0..200).map(|_| TokioClock::new()).collect();
+        let shown: Vec<_> = clocks.iter().map(Clock::now).collect();
+        let (first, last) = (shown.iter().min().unwrap(), shown.iter().max().unwrap());
+        // Reading them all takes time, too.
+        assert!(last.since(*first) <= Duration::from_millis(5), "{first:?} to {last:?}");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn follows_virtual_time() {
