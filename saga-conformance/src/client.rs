@@ -18,7 +18,7 @@ use crate::stand::Stand;
 /// The group of topics that have one.
 pub(crate) const GROUP: &str = "workers";
 /// Within this time what was published arrives, on a machine that is busy with other cases.
-pub(crate) const ARRIVES_WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const ARRIVES_WITHIN: Duration = Duration::from_secs(60);
 /// For this long nothing must come where nothing may.
 pub(crate) const QUIET_FOR: Duration = Duration::from_millis(1_500);
 /// Deliveries that may be unsettled at once, unless a case says otherwise.

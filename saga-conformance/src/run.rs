@@ -12,7 +12,7 @@ use crate::check::{Check, Stop};
 use crate::stand::Stand;
 
 /// A case that takes longer has failed.
-const CASE_MAX: Duration = Duration::from_secs(180);
+const CASE_MAX: Duration = Duration::from_secs(300);
 /// How many cases run at once, those aside that need the server for themselves.
 const AT_ONCE: usize = 6;
 

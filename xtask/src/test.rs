@@ -65,21 +65,39 @@ pub(crate) enum Outcome {
     NotRun(String),
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cases {
     pub(crate) passed: u32,
     pub(crate) failed: u32,
     pub(crate) ignored: u32,
+    /// What failed, as far as it has a name: said once more in the end.
+    pub(crate) failures: Vec<String>,
+}
+
+impl Cases {
+    /// One case more.
+    pub(crate) fn count(&mut self, name: &str, result: Result<(), String>) {
+        match result {
+            Ok(()) => self.passed += 1,
+            Err(why) => {
+                println!("{name}: {why}");
+                self.failed += 1;
+                self.failures.push(format!("{name}: {why}"));
+            }
+        }
+    }
 }
 
 impl Add for Cases {
     type Output = Self;
 
-    fn add(self, more: Self) -> Self {
+    fn add(mut self, more: Self) -> Self {
+        self.failures.extend(more.failures);
         Self {
             passed: self.passed + more.passed,
             failed: self.failed + more.failed,
             ignored: self.ignored + more.ignored,
+            failures: self.failures,
         }
     }
 }
@@ -118,6 +136,7 @@ pub(crate) fn run(stages: &[&Stage]) -> Result<bool, String> {
     println!("\n== all stages ==");
     report.iter().for_each(|(line, _)| println!("{line}"));
     let total = total(report.iter().map(|(_, outcome)| outcome));
+    total.failures.iter().for_each(|failure| println!("FAILED {failure}"));
     println!("{} ignored", total.ignored);
     println!("{} passed, {} failed", total.passed, total.failed);
     Ok(total.failed == 0)
@@ -127,10 +146,10 @@ fn line(name: &str, outcome: &Outcome, took: Duration) -> String {
     let said = match outcome {
         Outcome::Passed => "passed".to_owned(),
         Outcome::Failed(why) => format!("FAILED: {why}"),
-        Outcome::Cases(Cases { passed, failed: 0, ignored }) => {
+        Outcome::Cases(Cases { passed, failed: 0, ignored, .. }) => {
             format!("passed: {passed} cases, {ignored} ignored")
         }
-        Outcome::Cases(Cases { passed, failed, ignored }) => {
+        Outcome::Cases(Cases { passed, failed, ignored, .. }) => {
             format!("FAILED: {failed} cases; {passed} passed, {ignored} ignored")
         }
         Outcome::NotRun(why) => format!("not run ({why})"),
@@ -143,7 +162,7 @@ fn total<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Cases {
         let cases = match outcome {
             Outcome::Passed => Cases { passed: 1, ..Cases::default() },
             Outcome::Failed(_) => Cases { failed: 1, ..Cases::default() },
-            Outcome::Cases(cases) => *cases,
+            Outcome::Cases(cases) => cases.clone(),
             Outcome::NotRun(_) => Cases::default(),
         };
         sum + cases
@@ -194,7 +213,8 @@ fn conformance(_: &Context) -> Outcome {
         Ok(table) => {
             let count = |verdict| u32::try_from(table.total(verdict)).unwrap_or(u32::MAX);
             let failed = count("failed") + u32::from(!table.is_good() && count("failed") == 0);
-            Outcome::Cases(Cases { passed: count("passed"), failed, ignored: 0 })
+            let failures = table.failures();
+            Outcome::Cases(Cases { passed: count("passed"), failed, ignored: 0, failures })
         }
     }
 }
@@ -217,14 +237,16 @@ mod tests {
 
     #[test]
     fn every_stage_counts_once_and_cases_count_themselves() {
-        let cases = Cases { passed: 7, failed: 2, ignored: 3 };
+        let mut cases = Cases { passed: 7, failed: 1, ignored: 3, failures: Vec::new() };
+        cases.count("the eighth", Err("it broke".to_owned()));
         let outcomes = [
             Outcome::Passed,
             Outcome::Failed("it broke".to_owned()),
             Outcome::NotRun("no network".to_owned()),
             Outcome::Cases(cases),
         ];
-        assert_eq!(total(outcomes.iter()), Cases { passed: 8, failed: 3, ignored: 3 });
+        let failures = vec!["the eighth: it broke".to_owned()];
+        assert_eq!(total(outcomes.iter()), Cases { passed: 8, failed: 3, ignored: 3, failures });
     }
 
     #[test]

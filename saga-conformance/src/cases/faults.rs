@@ -14,7 +14,7 @@ use crate::proxy::Weather;
 use crate::stand::Stand;
 
 /// Within this time a broken or returned connection is noticed.
-const NOTICED_WITHIN: Duration = Duration::from_secs(60);
+const NOTICED_WITHIN: Duration = Duration::from_secs(90);
 
 /// 20: a delivery that the broker has taken back while the consumer was cut off is delivered again, and settling the old one is
 /// [`Stale`](Settled::Stale).

@@ -121,7 +121,7 @@ pub async fn limit_changed_live(stand: &Stand) -> Check {
 
 /// 39: after a while without messages the first one comes at once.
 pub async fn idle_then_first(stand: &Stand) -> Check {
-    const FIRST_MAX: Duration = Duration::from_secs(3);
+    const FIRST_MAX: Duration = Duration::from_secs(5);
     let client = stand.connect().await?;
     let topic = client.commands(stand).await?;
     let reader = client.read(&topic).await?;

@@ -10,7 +10,7 @@ use crate::client::{ARRIVES_WITHIN, ack, drain, id, message, messages, numbers, 
 use crate::stand::Stand;
 
 /// A retry comes at the latest so long after it is due, besides half of its wait.
-const LATE_MAX: Duration = Duration::from_secs(4);
+const LATE_MAX: Duration = Duration::from_secs(10);
 
 /// 14: what is acknowledged does not come again, to nobody, ever.
 pub async fn acknowledged_once(stand: &Stand) -> Check {

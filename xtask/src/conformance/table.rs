@@ -37,6 +37,23 @@ impl Table {
         self.0.iter().map(|(bus, _)| self.count(bus, verdict)).sum()
     }
 
+    /// A line for each case that failed and each bus without results.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        for (bus, reports) in &self.0 {
+            match reports {
+                Err(why) => failures.push(format!("{bus}: no results: {why}")),
+                Ok(reports) => {
+                    for report in reports.iter().filter(|report| report.verdict == "failed") {
+                        let why = report.reason.as_deref().unwrap_or_default();
+                        failures.push(format!("{bus}: {} {}: {why}", report.case, report.name));
+                    }
+                }
+            }
+        }
+        failures
+    }
+
     fn count(&self, bus: &str, verdict: &str) -> usize {
         let reports = self.columns().filter(|(name, _)| *name == bus).flat_map(|(_, reports)| reports);
         reports.filter(|report| report.verdict == verdict).count()
@@ -131,6 +148,7 @@ mod tests {
         assert_eq!(row("failed"), "failed 0 1 0");
         assert!(shown.contains("Failed:\n 1 nats: why 1\n"), "{shown}");
         assert!(shown.contains("No results of kafka: it crashed"), "{shown}");
+        assert_eq!(table.failures().len(), 2, "{:?}", table.failures());
     }
 
     #[test]

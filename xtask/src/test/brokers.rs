@@ -36,13 +36,8 @@ fn check_all(target: &Path, variables: &[(String, String)]) -> Result<Cases, Str
         for is_restarted in [false, true] {
             let bus = format!("{url}?prefix=check-{is_restarted}.");
             let args = ["--bus", &bus, "--fail", "payment:10", "--orders", &orders.to_string_lossy()];
-            match check_one(program(&example, args), name, is_restarted) {
-                Ok(()) => cases.passed += 1,
-                Err(why) => {
-                    println!("{why}");
-                    cases.failed += 1;
-                }
-            }
+            let case = if is_restarted { format!("{name}, restarted") } else { name.to_owned() };
+            cases.count(&case, check_one(program(&example, args), name, is_restarted));
         }
     }
     Ok(cases)

@@ -29,7 +29,8 @@ fn cargo_test(args: &[&str]) -> Result<Cases, String> {
     let mut cases = Cases::default();
     let succeeded = run_lines(cargo([&["test", "--no-fail-fast"], args].concat()), |line| {
         println!("{line}");
-        cases = cases + counted(line).unwrap_or_default();
+        cases = std::mem::take(&mut cases) + counted(line).unwrap_or_default();
+        cases.failures.extend(failed(line));
     })?;
     if succeeded || cases.failed > 0 {
         return Ok(cases);
@@ -46,7 +47,13 @@ fn counted(line: &str) -> Option<Cases> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let count =
         |what: &str| counts.split("; ").find_map(|part| part.strip_suffix(what)?.trim().parse::<u32>().ok());
-    Some(Cases { passed: count("passed")?, failed: count("failed")?, ignored: count("ignored")? })
+    let (passed, failed, ignored) = (count("passed")?, count("failed")?, count("ignored")?);
+    Some(Cases { passed, failed, ignored, failures: Vec::new() })
+}
+
+/// Reads `test tests::the_name ... FAILED`.
+fn failed(line: &str) -> Option<String> {
+    Some(line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?.to_owned())
 }
 
 #[cfg(test)]
@@ -57,11 +64,13 @@ mod tests {
     fn the_results_of_cargo_are_read() {
         let ok =
             "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 5 filtered out; finished in 0.02s";
-        assert_eq!(counted(ok), Some(Cases { passed: 12, failed: 0, ignored: 1 }));
+        assert_eq!(counted(ok), Some(Cases { passed: 12, ignored: 1, ..Cases::default() }));
         let bad =
             "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1s";
-        assert_eq!(counted(bad), Some(Cases { passed: 3, failed: 2, ignored: 0 }));
+        assert_eq!(counted(bad), Some(Cases { passed: 3, failed: 2, ..Cases::default() }));
         assert_eq!(counted("test tests::the_test_result ... ok"), None);
         assert_eq!(counted("running 3 tests"), None);
+        assert_eq!(failed("test tests::a ... FAILED").as_deref(), Some("tests::a"));
+        assert_eq!(failed("test tests::a ... ok"), None);
     }
 }

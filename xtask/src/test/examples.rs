@@ -9,13 +9,7 @@ pub(super) fn check(context: &Context) -> Outcome {
     let mut cases = Cases::default();
     for package in context.workspace.members() {
         for example in package.targets.iter().filter(|target| target.kind == ["example"]) {
-            match run_example(package, example) {
-                Ok(()) => cases.passed += 1,
-                Err(why) => {
-                    println!("{why}");
-                    cases.failed += 1;
-                }
-            }
+            cases.count(&example.name, run_example(package, example));
         }
     }
     if cases == Cases::default() {
