@@ -1,5 +1,6 @@
 //! The rules by which sagas wake, keep going and keep their identity: one test each, which fails without its rule.
 
+mod callback;
 mod deadlines;
 mod identity;
 mod recovery;

@@ -1,5 +1,6 @@
 //! The project's own commands. `cargo xtask` lists them.
 
+mod checkout;
 mod command;
 mod conformance;
 mod servers;
@@ -25,6 +26,10 @@ fn main() -> ExitCode {
             Ok((buses, cases)) => conformance::run(&buses, &cases).map(|table| table.is_good()),
             Err(problem) => return misused(&problem),
         },
+        ["checkout", words @ ..] => match checkout::chosen(words) {
+            Ok(plan) => run_checkout(&plan),
+            Err(problem) => return misused(&problem),
+        },
         ["servers", args @ ..] => servers(args),
         ["bench", "core"] => bench_core(),
         [other, ..] => return misused(&format!("there is no command {other:?}")),
@@ -37,6 +42,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run_checkout(plan: &checkout::Plan) -> Result<bool, String> {
+    let mut lines = Vec::new();
+    let mut is_right = true;
+    checkout::run(plan, |name, result| {
+        is_right &= result.is_ok();
+        lines.push(format!("{name}: {}", result.err().as_deref().unwrap_or("right")));
+    })?;
+    println!("\n{}", lines.join("\n"));
+    Ok(is_right)
 }
 
 fn servers(args: &[&str]) -> Result<bool, String> {
@@ -79,9 +95,13 @@ fn usage() -> String {
          Usage: cargo xtask conformance [BUS...] [-- CASE...]\n\n\
          Runs the conformance suite on {buses}, or only on the buses named, and only the cases\n\
          whose numbers or parts of names are given. Starts the servers it needs, prints a table and writes it as JSON.\n\n\
+         Usage: cargo xtask checkout [kafka|rabbit|nats...] [--orders N]\n\n\
+         Runs the checkout over these brokers, in one process and in seven, undisturbed and with the broker killed and\n\
+         started in the middle; every 10th of the {orders} orders is refused by payment. Starts the servers it needs.\n\n\
          {servers}\n\n\
          Usage: cargo xtask bench core\n\n\
          Measures sagas in memory: throughput, latency, CPU and memory of each.\n",
+        orders = checkout::ORDERS,
         servers = servers::USAGE
     )
 }

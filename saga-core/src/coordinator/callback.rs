@@ -12,6 +12,12 @@ use crate::machine::Event;
 use crate::ports::CallbackError;
 use crate::record::{MessageId, RunId, SagaKey, Status};
 
+/// Whether it is what a callback's attempt came to.
+const fn is_answer(input: &Input) -> bool {
+    let Input::Did { event, .. } = input else { return false };
+    matches!(event, Event::CallbackAnswered | Event::CallbackFailed { .. } | Event::CallbackRefused { .. })
+}
+
 /// What a callback's attempt came to.
 pub(super) struct Called {
     key: SagaKey,
@@ -20,10 +26,10 @@ pub(super) struct Called {
 }
 
 impl Engine {
-    /// Makes a saga's callback, unless it is under way; beyond the limit it waits for its turn.
+    /// Makes a saga's callback, unless it is under way, or answered and the answer not recorded yet; beyond the limit it waits for its turn.
     pub(super) fn call(&mut self, key: &SagaKey) {
         let Some(slot) = self.slots.get_mut(key) else { return };
-        if !slot.is_calling {
+        if !slot.is_calling && !slot.inputs.iter().any(is_answer) {
             slot.is_calling = true;
             self.callbacks_waiting.push_back(key.clone());
             self.call_next();
