@@ -256,7 +256,7 @@ impl Keeper {
                 return Ok(stream.into_rustls(tls, &uri.authority.host).await?);
             }
             #[cfg(not(feature = "tls"))]
-            let () = tls;
+            let Tls = tls;
             Ok(stream)
         };
         Connection::connector(uri, lapin::runtime::default_runtime()?, connect, options).await

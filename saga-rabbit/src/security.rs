@@ -12,7 +12,8 @@ pub(crate) use self::with_tls::is_of_trust;
 pub(crate) type Tls = Option<lapin::tcp::RustlsConnector>;
 /// Without the feature there is nothing to choose; the configuration was checked.
 #[cfg(not(feature = "tls"))]
-pub(crate) type Tls = ();
+#[derive(Clone)]
+pub(crate) struct Tls;
 
 /// Reads the files that the configuration names, so it may block.
 #[cfg(feature = "tls")]
@@ -26,7 +27,7 @@ pub(crate) fn tls(config: &RabbitConfig) -> Result<Tls, Error> {
 /// There is nothing to be read.
 #[cfg(not(feature = "tls"))]
 pub(crate) const fn tls(_: &RabbitConfig) -> Result<Tls, Error> {
-    Ok(())
+    Ok(Tls)
 }
 
 #[cfg(not(feature = "tls"))]

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lapin::BasicProperties;
 use lapin::types::ShortString;
-use saga_core::adapter::{Backoff, Deliveries};
+use saga_core::adapter::{Backoff, Deliveries, Stage, Stages};
 use saga_core::ports::{Delivery, Lag, Settled, Settlement, Subscription, SubscriptionSpec, TopicKind};
 use saga_core::record::MessageId;
 use saga_core::{Error, ErrorKind};
@@ -52,20 +52,9 @@ pub(crate) struct Reading {
     pub(crate) queue: ShortString,
     pub(crate) deliveries: Deliveries<Handle>,
     in_flight_max: watch::Sender<usize>,
-    stage: watch::Sender<Stage>,
+    stages: Stages,
     /// The tiers that are known to be there, in ms.
     tiers: Mutex<BTreeSet<u64>>,
-}
-
-/// How far a subscription is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Reading,
-    /// Nothing more is delivered; what is delivered can still be settled.
-    Closed,
-    /// What was not settled is given back.
-    Leaving,
-    Left,
 }
 
 impl RabbitSubscription {
@@ -86,7 +75,7 @@ impl RabbitSubscription {
             deliveries: Deliveries::new(&spec),
             in_flight_max: watch::Sender::new(spec.in_flight_max),
             spec,
-            stage: watch::Sender::new(Stage::Reading),
+            stages: Stages::default(),
             tiers: Mutex::default(),
         });
         link.remember(&reading);
@@ -143,35 +132,17 @@ impl fmt::Debug for RabbitSubscription {
 impl Reading {
     /// Delivers no more.
     pub(crate) fn close(&self) {
-        self.advance(Stage::Closed);
+        self.stages.advance(Stage::Closed);
     }
 
     /// Gives back what is not settled.
     pub(crate) fn leave(&self) {
-        self.advance(Stage::Leaving);
-    }
-
-    fn advance(&self, to: Stage) {
-        self.stage.send_if_modified(|stage| {
-            let is_new = *stage < to;
-            *stage = to.max(*stage);
-            is_new
-        });
+        self.stages.advance(Stage::Leaving);
     }
 
     /// Resolves once everything was given back.
     pub(crate) async fn left(&self) {
-        self.until(Stage::Left).await;
-    }
-
-    fn is(&self, stage: Stage) -> bool {
-        *self.stage.borrow() >= stage
-    }
-
-    async fn until(&self, wanted: Stage) {
-        // An error cannot come: the sender is here.
-        let mut stage = self.stage.subscribe();
-        let _reached = stage.wait_for(|stage| *stage >= wanted).await;
+        self.stages.reached(Stage::Left).await;
     }
 
     /// Whether the tier is known to be there.
@@ -213,14 +184,14 @@ async fn read(reading: Arc<Reading>) {
     const FIRST: Duration = Duration::from_millis(100);
     const MAX: Duration = Duration::from_secs(5);
     let mut backoff = Backoff::new(FIRST, MAX);
-    while !reading.is(Stage::Leaving) {
+    while reading.stages.now() < Stage::Leaving {
         let ended = read_once(&reading, &mut backoff).await;
         // With its channel, the server has taken all of it back.
         reading.deliveries.revoke(|_| true);
         if let Err(error) = ended {
             reading.failed(&error);
             tokio::select! {
-                () = reading.until(Stage::Leaving) => {}
+                () = reading.stages.reached(Stage::Leaving) => {}
                 () = sleep(backoff.wait()) => {}
             }
         }
@@ -228,7 +199,7 @@ async fn read(reading: Arc<Reading>) {
     drop(reading.deliveries.close());
     reading.deliveries.revoke(|_| true);
     reading.link.health.up(&reading.part());
-    reading.advance(Stage::Left);
+    reading.stages.advance(Stage::Left);
 }
 
 /// Reads until the subscription leaves or the channel breaks.
@@ -239,11 +210,11 @@ async fn read_once(reading: &Arc<Reading>, backoff: &mut Backoff) -> Result<(), 
     }
     let begun = tokio::select! {
         begun = Session::begin(reading) => Some(begun?),
-        () = reading.until(Stage::Closed) => None,
+        () = reading.stages.reached(Stage::Closed) => None,
     };
     let Some(mut session) = begun else {
         drop(reading.deliveries.close());
-        reading.until(Stage::Leaving).await;
+        reading.stages.reached(Stage::Leaving).await;
         return Ok(());
     };
     reading.recovered();

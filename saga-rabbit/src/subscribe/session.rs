@@ -13,12 +13,12 @@ use lapin::options::{
 use lapin::types::FieldTable;
 use lapin::{Channel, Consumer};
 use saga_core::Error;
-use saga_core::adapter::Arrived;
+use saga_core::adapter::{Arrived, Stage};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Duration, Instant, timeout};
 
 use super::turn::{Turn, lost};
-use super::{Handle, Reading, Stage};
+use super::{Handle, Reading};
 use crate::error;
 use crate::line::GOODBYE;
 use crate::settle::{Acks, Desk, Tags, is_long, wait_on};
@@ -76,8 +76,8 @@ impl Session {
             let served = tokio::select! {
                 biased;
                 Some(acks) = self.acks.recv() => self.settle(acks).await,
-                () = reading.until(Stage::Leaving) => return self.settle_the_rest().await,
-                () = reading.until(Stage::Closed), if !is_closed => {
+                () = reading.stages.reached(Stage::Leaving) => return self.settle_the_rest().await,
+                () = reading.stages.reached(Stage::Closed), if !is_closed => {
                     is_closed = true;
                     self.close().await
                 }
