@@ -1,10 +1,15 @@
 //! Who gets what.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use saga_core::ports::{Delivery, GroupStart, TopicKind};
+use saga_core::ports::{Delivery, GroupStart, Settled, TopicKind};
+use saga_core::record::Topic;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::check::Check;
+use crate::check::{Check, Stop};
 use crate::client::{
     ARRIVES_WITHIN, Client, GROUP, Reader, ack, drain, id, message, messages, numbers, quiet, take,
 };
@@ -38,13 +43,13 @@ async fn share_out(
     wanted: std::ops::Range<usize>,
     shares: &mut [usize; 2],
 ) -> Check<usize> {
-    let mut missing: std::collections::BTreeSet<String> = wanted.map(|n| n.to_string()).collect();
-    let deadline = tokio::time::Instant::now() + ARRIVES_WITHIN;
+    let mut missing: BTreeSet<String> = wanted.map(|n| n.to_string()).collect();
+    let deadline = Instant::now() + ARRIVES_WITHIN;
     let mut duplicates = 0;
     while !missing.is_empty() {
-        ensure!(tokio::time::Instant::now() < deadline, "{} messages did not come", missing.len());
+        ensure!(Instant::now() < deadline, "{} messages did not come", missing.len());
         for (share, reader) in shares.iter_mut().zip(readers) {
-            if let Ok(batch) = tokio::time::timeout(Duration::from_millis(200), reader.next(10)).await {
+            if let Ok(batch) = timeout(Duration::from_millis(200), reader.next(10)).await {
                 let batch = batch?;
                 duplicates += batch.iter().filter(|delivery| !missing.remove(&id(delivery))).count();
                 *share += batch.len();
@@ -102,50 +107,121 @@ pub async fn late_group(stand: &Stand) -> Check {
     client.close().await
 }
 
-/// 13: members join and leave, politely or not, while messages flow, and nothing is lost.
+/// 13: four members work under load; a fifth joins, one leaves, and one crashes with work that it has not settled. Nothing is lost.
 pub async fn members_come_and_go(stand: &Stand) -> Check {
-    const COUNT: usize = 600;
+    const COUNT: usize = 1_000;
+    const CHUNK: usize = 20;
+    const BETWEEN: Duration = Duration::from_millis(80);
     let client = stand.connect().await?;
     let topic = client.commands(stand).await?;
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let mut members = Vec::new();
+    for nth in 0..4 {
+        members.push(Member::join(stand, &topic, nth, &tell).await?);
+    }
     let (publisher, publishing_to) = (client.clone(), topic.clone());
     let publishing = tokio::spawn(async move {
-        for chunk in messages(&publishing_to, COUNT).chunks(20) {
-            publisher.publish(chunk.to_vec()).await?;
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        for first in (0..COUNT).step_by(CHUNK) {
+            let batch = (first..first + CHUNK).map(|n| message(&publishing_to, n).keyed(n.to_string()));
+            publisher.publish(batch.collect()).await?;
+            sleep(BETWEEN).await;
         }
-        Ok::<_, crate::Stop>(())
+        Ok::<_, Stop>(())
     });
-    let mut handled = Vec::new();
-    for nth in 0..5 {
-        let member = stand.connect().await?;
-        let reader = member.read(&topic).await?;
-        handled.extend(handle_for(&reader, Duration::from_millis(1_000)).await?);
-        if nth % 2 == 0 {
-            reader.close().await;
-            drop(reader);
-            member.close().await?;
-        } else {
-            // Takes some with it that it has not settled.
-            let _unsettled = tokio::time::timeout(Duration::from_millis(300), reader.next(10)).await;
-            member.abandon([reader]);
-        }
+    sleep(Duration::from_secs(1)).await;
+    members.push(Member::join(stand, &topic, 4, &tell).await?);
+    sleep(Duration::from_millis(500)).await;
+    members.remove(0).end(End::Leave).await?;
+    sleep(Duration::from_millis(500)).await;
+    members.remove(0).end(End::Crash).await?;
+    publishing.await.map_err(Stop::failed)??;
+
+    let mut missing: BTreeSet<String> = numbers(COUNT).collect();
+    let (mut shares, mut duplicates) = ([0; 5], 0);
+    let deadline = Instant::now() + ARRIVES_WITHIN + stand.lease * 2;
+    while !missing.is_empty() {
+        let Ok(Some((nth, ids))) = timeout_at(deadline, told.recv()).await else {
+            return Err(Stop::failed(format!(
+                "{} messages are lost, as {:?}",
+                missing.len(),
+                missing.first()
+            )));
+        };
+        let ids: Vec<String> = ids;
+        duplicates += ids.iter().filter(|id| !missing.remove(*id)).count();
+        shares[nth] += ids.len();
     }
-    publishing.await.map_err(crate::Stop::failed)??;
-    let rest = numbers(COUNT).filter(|wanted| !handled.contains(wanted)).collect::<Vec<_>>();
-    let last: Client = stand.connect().await?;
-    let within = ARRIVES_WITHIN + stand.lease * 2;
-    drain(&last.read(&topic).await?, rest, within).await?;
-    last.close().await?;
+    for member in members {
+        member.end(End::Leave).await?;
+    }
+    stand.note(format!("shares {shares:?}, {duplicates} came more than once"));
     client.close().await
 }
 
-async fn handle_for(reader: &Reader, time: Duration) -> Check<Vec<String>> {
-    let end = tokio::time::Instant::now() + time;
-    let mut handled = Vec::new();
-    while let Ok(batch) = tokio::time::timeout_at(end, reader.next(10)).await {
-        let batch = batch?;
-        handled.extend(batch.iter().map(id));
-        ack(reader, batch).await?;
+/// A member of a group that works until it is told how to end.
+struct Member {
+    end: oneshot::Sender<End>,
+    ended: JoinHandle<Check>,
+}
+
+#[derive(Debug)]
+enum End {
+    Leave,
+    /// With some that it has not settled.
+    Crash,
+}
+
+impl Member {
+    /// Joins, and tells what it has handled.
+    async fn join(
+        stand: &Stand,
+        topic: &Topic,
+        nth: usize,
+        tell: &mpsc::UnboundedSender<(usize, Vec<String>)>,
+    ) -> Check<Self> {
+        let client = stand.connect().await?;
+        let reader = client.read(topic).await?;
+        let (end, is_ending) = oneshot::channel();
+        let tell = tell.clone();
+        let ended = tokio::spawn(async move { work(client, reader, nth, &tell, is_ending).await });
+        Ok(Self { end, ended })
     }
-    Ok(handled)
+
+    async fn end(self, how: End) -> Check {
+        self.end.send(how).map_err(|_| Stop::failed("a member ended by itself"))?;
+        self.ended.await.map_err(Stop::failed)?
+    }
+}
+
+async fn work(
+    client: Client,
+    reader: Reader,
+    nth: usize,
+    tell: &mpsc::UnboundedSender<(usize, Vec<String>)>,
+    mut is_ending: oneshot::Receiver<End>,
+) -> Check {
+    let how = loop {
+        let batch = tokio::select! {
+            how = &mut is_ending => break how.unwrap_or(End::Leave),
+            batch = reader.next(10) => batch?,
+        };
+        let ids: Vec<_> = batch.iter().map(id).collect();
+        // Work that goes to another member meanwhile comes again there.
+        let answers = reader.settle(batch.into_iter().map(Delivery::ack).collect()).await;
+        let settled = ids.into_iter().zip(answers).filter(|(_, answer)| *answer == Settled::Settled);
+        // Nobody listens once all have come.
+        let _all_have_come = tell.send((nth, settled.map(|(id, _)| id).collect()));
+    };
+    match how {
+        End::Leave => {
+            reader.close().await;
+            drop(reader);
+            client.close().await
+        }
+        End::Crash => {
+            let _unsettled = timeout(Duration::from_millis(300), reader.next(10)).await;
+            client.abandon([reader]);
+            Ok(())
+        }
+    }
 }
