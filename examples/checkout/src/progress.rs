@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use saga::EventBus;
+
 use crate::desk::Desk;
 use crate::tally::grouped;
 
@@ -13,9 +15,21 @@ pub(crate) async fn show(desk: &Desk, begun: Instant) {
         if desk.tally().all_ended.is_some() {
             desk.screen.progress(waiting(desk));
         } else if !desk.screen.is_live() {
-            desk.screen.progress(desk.tally().progress(begun.elapsed()));
+            let progress = desk.tally().progress(begun.elapsed());
+            desk.screen.progress(with_trouble(progress, &*desk.bus));
         }
     }
+}
+
+/// The progress, and why there may be none.
+pub(crate) fn with_trouble(progress: String, bus: &dyn EventBus) -> String {
+    let problems = bus.health().problems;
+    let Some(first) = problems.first() else { return progress };
+    let more = match problems.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    format!("{progress}; the bus: {}: {}{more}", first.part, first.reason)
 }
 
 fn waiting(desk: &Desk) -> String {

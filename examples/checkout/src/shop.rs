@@ -20,6 +20,7 @@ use crate::bus::Bus;
 use crate::checkout::{ORDER_ABANDONED, ORDER_COMPLETE, ORDER_PLACED, ORDER_ROLLED_BACK};
 use crate::lines::{Line, Lines};
 use crate::order::Order;
+use crate::progress::with_trouble;
 use crate::report::Report;
 use crate::show::{Screen, Tone};
 use crate::tally::{Tally, grouped};
@@ -242,7 +243,7 @@ impl Shop {
         loop {
             tokio::time::sleep(Duration::from_secs(3)).await;
             let progress = self.state().tally.progress(begun.elapsed());
-            self.screen.progress(progress);
+            self.screen.progress(with_trouble(progress, &*self.bus));
         }
     }
 
