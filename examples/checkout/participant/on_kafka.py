@@ -36,6 +36,8 @@ def serve(address, step, desk, stopped):
         "group.id": group,
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
+        # One that was killed is in the way of its successor for no longer.
+        "session.timeout.ms": 10_000,
         # The members of one group must agree, and those in Rust have this one.
         "partition.assignment.strategy": "cooperative-sticky",
     })
@@ -81,9 +83,8 @@ def settle(records, producer, step, prefix, dead_topic, desk, stopped):
         if answer.dead:
             say(f"put with the dead letters: {answer.dead}")
             owed.append((dead_topic, dead_letter(record, step, answer.dead), None))
-    while owed:
-        owed = produce(owed, producer, dead_topic)
-        if owed and stopped.wait(1):
+    while owed := produce(owed, producer, dead_topic):
+        if stopped.wait(1):
             return False
     return True
 

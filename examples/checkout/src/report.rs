@@ -176,6 +176,18 @@ mod tests {
     }
 
     #[test]
+    fn the_orders_of_several_shops_are_counted_together() {
+        let mut reports = right();
+        reports[1] =
+            read(r#"{"sub_case":"payment-validation","standing":["2","1","0"],"holds":{"cents":35}}"#);
+        reports[2] = read(r#"{"completed":3,"rolled_back":3,"parked":0,"calls_answered":3}"#);
+        reports[3] = read(r#"{"calls_received":3}"#);
+        assert_eq!(faults(&reports).unwrap().len(), 3, "an order that no shop knows of");
+        reports.push(read(r#"{"completed":["0"],"rolled_back":2,"due":{"payment-validation":{"cents":5}}}"#));
+        assert_eq!(faults(&reports).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
     fn each_report_is_held_against_the_shops() {
         let wrong = [
             (1, r#"{"sub_case":"payment-validation","standing":["1","2"],"holds":{"cents":15}}"#, "come to"),

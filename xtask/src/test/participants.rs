@@ -64,10 +64,12 @@ fn prepare(target: &Path) -> Result<Stand, String> {
 impl Stand {
     fn check_all(&self, variables: &[(String, String)]) -> Result<Cases, String> {
         let mut cases = Cases::default();
+        // A server that runs already may have what an earlier run has left.
+        let prefix = format!("participants-{}.", std::process::id());
         for (name, variable) in BROKERS {
             let found = variables.iter().find(|(found, _)| found == variable);
             let (_, url) = found.ok_or_else(|| format!("{variable} is not known"))?;
-            match self.check_one(name, &format!("{url}?prefix=participants.")) {
+            match self.check_one(name, &format!("{url}?prefix={prefix}")) {
                 Ok(()) => cases.passed += 1,
                 Err(why) => {
                     println!("participants on {name}: {why}");

@@ -149,3 +149,66 @@ fn end(child: &mut Child) {
     let _it_has_ended = child.kill();
     let _it_is_gone = child.wait();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    fn shell(script: &str) -> Command {
+        program(Path::new("sh"), ["-c", script])
+    }
+
+    /// A folder of its own, gone with the value.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("saga-processes-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _left_behind_otherwise = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_process_is_heard_asked_to_end_and_heard_again() {
+        let folder = Folder::new("heard");
+        let mut processes = Processes::new(&folder.0);
+        let script = "trap 'echo bye; exit 0' TERM; echo at: home; while true; do sleep 0.05; done";
+        processes.start("a", shell(script)).unwrap();
+        assert_eq!(processes.says("a", "at: ", SOON).unwrap(), "home");
+        assert_eq!(processes.stop("a").unwrap(), "at: home\nbye\n");
+        assert!(processes.stop("a").unwrap_err().contains("not started"));
+    }
+
+    #[test]
+    fn whoever_ends_too_early_or_badly_is_named() {
+        let folder = Folder::new("early");
+        let mut processes = Processes::new(&folder.0);
+        processes.start("short", shell("echo oh >&2; exit 3")).unwrap();
+        processes.start("long", shell("exec sleep 60")).unwrap();
+        let error = processes.succeeds("long", SOON).unwrap_err();
+        assert!(error.contains("short") && error.contains('3') && error.contains("oh"), "{error}");
+        assert!(processes.succeeds("short", SOON).unwrap_err().contains("ended with"));
+        processes.start("slow", shell("exec sleep 60")).unwrap();
+        assert!(processes.succeeds("slow", Duration::ZERO).unwrap_err().contains("not ended within"));
+    }
+
+    #[test]
+    fn none_is_left_behind() {
+        let folder = Folder::new("left");
+        let mut processes = Processes::new(&folder.0);
+        processes.start("a", shell("exec sleep 60")).unwrap();
+        let proc = PathBuf::from(format!("/proc/{}", processes.running[0].1.id()));
+        assert!(proc.exists());
+        drop(processes);
+        assert!(!proc.exists());
+    }
+}
