@@ -46,6 +46,8 @@ class Barrier:
     def __init__(self, path, work):
         self.work = work
         self.db = sqlite3.connect(path, isolation_level=None, timeout=30)
+        # A commit is on the disk when it returns, after one write of the log.
+        self.db.execute("PRAGMA journal_mode = WAL")
         self.db.execute("PRAGMA synchronous = FULL")
         self.db.execute(
             f"CREATE TABLE IF NOT EXISTS barrier (run TEXT, step TEXT, {', '.join(NAMES)}, PRIMARY KEY (run, step))"
