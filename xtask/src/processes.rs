@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 use crate::command::{output, program};
 
 /// How long a process may take to end when it is asked to.
-const STOP_MAX: Duration = Duration::from_secs(30);
+const STOP_MAX: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What each says is in `NAME.out` and `NAME.err` of a folder.
-pub(super) struct Processes {
+pub(crate) struct Processes {
     folder: PathBuf,
     running: Vec<(String, Child)>,
 }
 
 impl Processes {
-    pub(super) fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), running: Vec::new() }
     }
 
-    pub(super) fn start(&mut self, name: &str, mut command: Command) -> Result<(), String> {
+    pub(crate) fn start(&mut self, name: &str, mut command: Command) -> Result<(), String> {
         let file = |kind| {
             let path = self.said(name, kind);
             File::create(&path).map_err(|error| format!("{}: {error}", path.display()))
@@ -35,7 +35,7 @@ impl Processes {
     }
 
     /// Waits until it says this, and returns the rest of that line.
-    pub(super) fn says(&mut self, name: &str, what: &str, limit: Duration) -> Result<String, String> {
+    pub(crate) fn says(&mut self, name: &str, what: &str, limit: Duration) -> Result<String, String> {
         let begun = Instant::now();
         loop {
             let text = self.read(name, "out");
@@ -53,7 +53,7 @@ impl Processes {
     }
 
     /// Waits until it has ended, and the others run on meanwhile.
-    pub(super) fn succeeds(&mut self, name: &str, limit: Duration) -> Result<(), String> {
+    pub(crate) fn succeeds(&mut self, name: &str, limit: Duration) -> Result<(), String> {
         let begun = Instant::now();
         let (_, mut child) = self.take(name)?;
         let ended = loop {
@@ -76,8 +76,13 @@ impl Processes {
         ended
     }
 
+    /// Those that run, in the order of their start.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.running.iter().map(|(name, _)| name.clone()).collect()
+    }
+
     /// Asks it to end, and returns what it has said.
-    pub(super) fn stop(&mut self, name: &str) -> Result<String, String> {
+    pub(crate) fn stop(&mut self, name: &str) -> Result<String, String> {
         let (_, mut child) = self.take(name)?;
         let stopped = ask(&mut child, name);
         end(&mut child);
