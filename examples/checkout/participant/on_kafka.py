@@ -21,7 +21,7 @@ def serve(address, step, desk, stopped):
     group = f"{topic}.{step}"
     common = {
         "bootstrap.servers": ",".join(address.hosts),
-        "client.id": "participant.py",
+        "client.id": "participant",
         "allow.auto.create.topics": False,
         "topic.metadata.refresh.interval.ms": 10_000,
     }
