@@ -1,6 +1,6 @@
 //! `cargo xtask checkout`: the checkout over real brokers, in one process and in seven, also while the broker is killed and started again.
 
-mod roles;
+pub(crate) mod roles;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::command::{cargo, output, program, run as run_command, run_lines};
 use crate::servers;
 
 /// The brokers, by the names of their servers, which are those of the features, too.
-const BROKERS: [(&str, &str); 3] =
+pub(crate) const BROKERS: [(&str, &str); 3] =
     [("kafka", "SAGA_KAFKA_URL"), ("rabbit", "SAGA_RABBIT_URL"), ("nats", "SAGA_NATS_URL")];
 /// Enough that many are left after the first word of progress, which comes after three seconds.
 pub(crate) const ORDERS: u32 = 3_000;
@@ -76,7 +76,7 @@ pub(crate) fn run(plan: &Plan, mut ended: impl FnMut(&str, Result<(), String>)) 
     ran.and(servers::down(&target, &names))
 }
 
-fn build(target: &Path, features: &[&str]) -> Result<PathBuf, String> {
+pub(crate) fn build(target: &Path, features: &[&str]) -> Result<PathBuf, String> {
     let features = features.join(",");
     run_command(cargo(["build", "-p", "checkout", "--example", "checkout", "--features", &features]))?;
     Ok(target.join("debug/examples/checkout"))
@@ -101,7 +101,7 @@ impl Trial<'_> {
             return if is_right { Ok(()) } else { Err("the checkout did not come out right".to_owned()) };
         }
         let folder = target.join("checkout").join(self.broker);
-        let roles = Roles::start(self.example, &folder, &bus)?;
+        let roles = Roles::start(self.example, &folder, &bus, None)?;
         let shop = ["--role", "shop", "--report", &roles.report("shop")];
         let shopped =
             run_lines(program(self.example, [&what[..], &shop].concat()), |line| restarting.seen(line));
@@ -109,7 +109,7 @@ impl Trial<'_> {
         if !shopped? {
             return Err(format!("the shop's orders did not end as they should; see {}", folder.display()));
         }
-        roles.stop_and_check(self.example)
+        roles.stop_and_check(&["shop"])
     }
 }
 
@@ -155,7 +155,8 @@ fn restart(broker: &str) -> Result<(), String> {
     ["kill", "start"].iter().try_for_each(|verb| output(program(&this, ["servers", verb, broker])).map(drop))
 }
 
-fn lines(orders: u32) -> String {
+/// Orders as JSON lines.
+pub(crate) fn lines(orders: u32) -> String {
     (0..orders).fold(String::new(), |mut lines, n| {
         let _infallible = writeln!(
             lines,

@@ -3,6 +3,7 @@
 mod checkout;
 mod command;
 mod conformance;
+mod processes;
 mod servers;
 mod test;
 mod tools;

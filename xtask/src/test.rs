@@ -4,6 +4,7 @@ mod brokers;
 mod budget;
 mod cases;
 mod examples;
+mod participants;
 mod publish;
 mod rust_version;
 
@@ -42,6 +43,11 @@ pub(crate) const STAGES: &[Stage] = &[
         name: "brokers",
         what: "the checkout runs over real brokers, and through their restart",
         run: brokers::check,
+    },
+    Stage {
+        name: "participants",
+        what: "the checkout as seven processes, one of them in Python, over real brokers",
+        run: participants::check,
     },
     Stage { name: "features", what: "each feature builds alone", run: features },
     Stage { name: "examples", what: "every example runs", run: examples::check },

@@ -71,11 +71,7 @@ pub(crate) async fn check(paths: &[PathBuf]) -> Result<Vec<String>, String> {
 }
 
 fn faults(reports: &[Report]) -> Result<Vec<String>, String> {
-    let shop = reports.iter().find_map(|report| match report {
-        Report::Shop { completed, rolled_back, due } => Some((completed, *rolled_back, due)),
-        _ => None,
-    });
-    let (completed, rolled_back, due) = shop.ok_or("the shop's report is not among them")?;
+    let Sold { completed, rolled_back, due } = sold(reports).ok_or("the shop's report is not among them")?;
     let orders = completed.len() as u64;
     let mut faults = Vec::new();
     let mut count = |what: &str, found: u64, expected: u64| {
@@ -102,10 +98,36 @@ fn faults(reports: &[Report]) -> Result<Vec<String>, String> {
             }
         }
     }
-    for (name, due) in due {
-        faults.extend(book_fault(name, due, completed, reports));
+    for (name, due) in &due {
+        faults.extend(book_fault(name, due, &completed, reports));
     }
     Ok(faults)
+}
+
+/// What the shops know, together.
+#[derive(Default)]
+struct Sold {
+    completed: Vec<String>,
+    rolled_back: u64,
+    due: BTreeMap<String, Totals>,
+}
+
+fn sold(reports: &[Report]) -> Option<Sold> {
+    let mut all: Option<Sold> = None;
+    for report in reports {
+        let Report::Shop { completed, rolled_back, due } = report else { continue };
+        let sold = all.get_or_insert_default();
+        sold.completed.extend_from_slice(completed);
+        sold.rolled_back += rolled_back;
+        for (name, totals) in due {
+            let holds = sold.due.entry(name.clone()).or_default();
+            totals.iter().for_each(|(what, count)| *holds.entry(what.clone()).or_default() += count);
+        }
+    }
+    if let Some(sold) = &mut all {
+        sold.completed.sort_unstable();
+    }
+    all
 }
 
 /// What is wrong with the book of this sub-case, if something is.
@@ -151,6 +173,18 @@ mod tests {
     #[test]
     fn what_fits_together_is_right() {
         assert_eq!(faults(&right()).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_orders_of_several_shops_are_counted_together() {
+        let mut reports = right();
+        reports[1] =
+            read(r#"{"sub_case":"payment-validation","standing":["2","1","0"],"holds":{"cents":35}}"#);
+        reports[2] = read(r#"{"completed":3,"rolled_back":3,"parked":0,"calls_answered":3}"#);
+        reports[3] = read(r#"{"calls_received":3}"#);
+        assert_eq!(faults(&reports).unwrap().len(), 3, "an order that no shop knows of");
+        reports.push(read(r#"{"completed":["0"],"rolled_back":2,"due":{"payment-validation":{"cents":5}}}"#));
+        assert_eq!(faults(&reports).unwrap(), Vec::<String>::new());
     }
 
     #[test]
