@@ -1,8 +1,7 @@
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use saga_core::adapter::{BusUrl, Secret};
+use saga_core::adapter::{BusUrl, ClientSettings, Secret};
 use saga_core::{Error, ErrorKind};
 use serde::Deserialize;
 
@@ -19,7 +18,7 @@ pub struct RabbitConfig {
     pub servers: Vec<String>,
     /// Further properties that the server shows of this client. Default: none.
     #[serde(skip_deserializing)]
-    pub client: BTreeMap<String, String>,
+    pub client: ClientSettings,
     /// The virtual host; in a URL it is the path. Default: `/`.
     pub vhost: String,
     /// The user's name; in a URL it stands before the host, with the password. Default: `guest`, which servers let in from their own machine.
@@ -66,7 +65,7 @@ impl Default for RabbitConfig {
     fn default() -> Self {
         Self {
             servers: vec![format!("localhost:{PORT}")],
-            client: BTreeMap::new(),
+            client: ClientSettings::default(),
             vhost: "/".to_owned(),
             user: None,
             password: None,

@@ -6,6 +6,7 @@ mod cases;
 mod examples;
 mod publish;
 mod rust_version;
+mod security;
 
 use std::ops::Add;
 use std::time::{Duration, Instant};
@@ -42,6 +43,11 @@ pub(crate) const STAGES: &[Stage] = &[
         name: "brokers",
         what: "the checkout runs over real brokers, and through their restart",
         run: brokers::check,
+    },
+    Stage {
+        name: "security",
+        what: "encryption and authentication, on servers that demand them",
+        run: security::check,
     },
     Stage { name: "features", what: "each feature builds alone", run: features },
     Stage { name: "examples", what: "every example runs", run: examples::check },
