@@ -21,7 +21,10 @@ pub const REFUSAL_MAX: Duration = Duration::from_secs(5);
 ///
 /// # Panics
 /// If any of it fails.
-pub async fn works<B: EventBus + BusAdmin>(connecting: impl Future<Output = Result<B, Error>>, secrets: &[&str]) {
+pub async fn works<B: EventBus + BusAdmin>(
+    connecting: impl Future<Output = Result<B, Error>>,
+    secrets: &[&str],
+) {
     watch_logs();
     let bus = connecting.await.expect("the server lets this client in");
     let topic = topic();
@@ -49,7 +52,10 @@ pub async fn works<B: EventBus + BusAdmin>(connecting: impl Future<Output = Resu
 ///
 /// # Panics
 /// If it is not so.
-pub async fn is_refused<B: Debug>(connecting: impl Future<Output = Result<B, Error>>, secrets: &[&str]) -> String {
+pub async fn is_refused<B: Debug>(
+    connecting: impl Future<Output = Result<B, Error>>,
+    secrets: &[&str],
+) -> String {
     watch_logs();
     let begun = Instant::now();
     let error = connecting.await.expect_err("the server must refuse this client");

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use saga_core::adapter::{BusUrl, ClientSettings, Secret};
 use saga_core::{Error, ErrorKind};
 use serde::Deserialize;
@@ -171,6 +172,9 @@ impl KafkaConfig {
     /// What every client needs.
     pub(crate) fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
+        // The log tells why a connection fails; a user who asks for more gets it.
+        let is_debug = self.client.contains_key("debug");
+        client.set_log_level(if is_debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
         client
             .set("bootstrap.servers", self.servers.join(","))
             .set("client.id", &self.client_name)

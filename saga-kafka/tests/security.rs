@@ -96,3 +96,12 @@ async fn a_client_without_the_certificate_that_is_demanded_is_refused() {
     let said = is_refused(KafkaBus::with_config(config), &[]).await;
     assert!(said.contains("client_cert_file"), "{said}");
 }
+
+#[tokio::test]
+#[ignore = "needs a secured Kafka: cargo xtask test security"]
+async fn a_client_that_does_not_encrypt_is_told_what_may_be_wrong() {
+    let mut config = KafkaConfig::from_url(&format!("kafka://{}", variable("SAGA_KAFKA_TLS_SASL"))).unwrap();
+    config.connect_timeout_ms = 1_000;
+    let error = KafkaBus::with_config(config).await.unwrap_err().to_string();
+    assert!(error.contains("demands encryption") && error.contains("Disconnected"), "{error}");
+}

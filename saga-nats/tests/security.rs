@@ -88,8 +88,7 @@ async fn an_nkey_over_tls_works_and_another_is_refused() {
 #[ignore = "needs a secured NATS: cargo xtask test security"]
 async fn a_server_that_another_authority_vouches_for_is_refused() {
     let password = variable("SAGA_TEST_PASSWORD");
-    let said =
-        is_refused(NatsBus::with_config(with_user("wrong-ca.pem", &password)), &[&password]).await;
+    let said = is_refused(NatsBus::with_config(with_user("wrong-ca.pem", &password)), &[&password]).await;
     assert!(said.contains("ca_file"), "{said}");
 }
 

@@ -23,6 +23,8 @@ const NKEY_SEED: &str = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU
 pub(super) const AUTHORITY: &str = "ca.pem";
 pub(super) const SERVER_CERTIFICATE: &str = "server.pem";
 pub(super) const SERVER_KEY: &str = "server.key";
+const CERTIFICATES: [&str; 6] =
+    [AUTHORITY, "wrong-ca.pem", SERVER_CERTIFICATE, "client.pem", "stranger.pem", "wrong-client.pem"];
 
 /// What the tests need to know, as variables.
 pub(super) fn variables(certificates: &Path) -> [(String, String); 5] {
@@ -39,20 +41,18 @@ pub(super) fn variables(certificates: &Path) -> [(String, String); 5] {
 
 /// Makes the certificates, once: servers that run go on with theirs.
 ///
-/// `ca.pem` vouches for `server.pem` and `client.pem`, whose keys are in `server.key` and `client.key`; `wrong-ca.pem` is an authority that
-/// no server trusts, and vouches for `wrong-client.pem`.
+/// `ca.pem` vouches for `server.pem`, for `client.pem` and for `stranger.pem`, which names no user; `wrong-ca.pem` is an authority that no
+/// server trusts, and vouches for `wrong-client.pem`. The key of each is in the `.key` of the same name.
 pub(super) fn certify(folder: &Path) -> Result<(), String> {
-    if folder.exists() {
+    if CERTIFICATES.iter().all(|name| folder.join(name).exists()) {
         return Ok(());
     }
     // Whole or not at all, whenever this is broken off.
     let made = folder.with_extension(format!("{}", std::process::id()));
     make(&made).map_err(|why| format!("the certificates for the tests could not be made: {why}"))?;
-    match fs::rename(&made, folder) {
-        // Somebody else was as quick.
-        Err(_) if folder.exists() => fs::remove_dir_all(&made).map_err(|error| error.to_string()),
-        renamed => renamed.map_err(|error| format!("{}: {error}", folder.display())),
-    }
+    // An earlier version of this program may have made fewer.
+    let _not_there = fs::remove_dir_all(folder);
+    fs::rename(&made, folder).map_err(|error| format!("{}: {error}", folder.display()))
 }
 
 fn make(folder: &Path) -> Result<(), String> {
@@ -68,6 +68,7 @@ fn make(folder: &Path) -> Result<(), String> {
     for (name, issuer, subject, usage) in [
         ("server", &right, "saga test server", ExtendedKeyUsagePurpose::ServerAuth),
         ("client", &right, CERTIFICATE_USER, ExtendedKeyUsagePurpose::ClientAuth),
+        ("stranger", &right, "nobody", ExtendedKeyUsagePurpose::ClientAuth),
         ("wrong-client", &wrong, CERTIFICATE_USER, ExtendedKeyUsagePurpose::ClientAuth),
     ] {
         let (certificate, key) = signed(issuer, subject, usage)?;
@@ -123,13 +124,16 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("saga-certificates-{}", std::process::id()));
         certify(&folder).unwrap();
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
-        for name in ["ca", "wrong-ca", "server", "client", "wrong-client"] {
-            assert!(read(&format!("{name}.pem")).starts_with("-----BEGIN CERTIFICATE-----"), "{name}");
+        for name in CERTIFICATES {
+            assert!(read(name).starts_with("-----BEGIN CERTIFICATE-----"), "{name}");
         }
         assert!(read("server.key").starts_with("-----BEGIN PRIVATE KEY-----"));
         let first = read("server.pem");
         certify(&folder).unwrap();
         assert_eq!(read("server.pem"), first);
+        fs::remove_file(folder.join("client.pem")).unwrap();
+        certify(&folder).unwrap();
+        assert_ne!(read("server.pem"), first);
         fs::remove_dir_all(folder).unwrap();
     }
 }

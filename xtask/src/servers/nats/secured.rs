@@ -2,12 +2,10 @@
 
 use std::process::Command;
 
-use super::super::place::Place;
-use super::super::security::{
-    AUTHORITY, NKEY, PASSWORD, SERVER_CERTIFICATE, SERVER_KEY, TOKEN, USER,
-};
-use super::super::state::State;
 use super::super::Server;
+use super::super::place::Place;
+use super::super::security::{AUTHORITY, NKEY, PASSWORD, SERVER_CERTIFICATE, SERVER_KEY, TOKEN, USER};
+use super::super::state::State;
 use super::SERVER;
 
 /// Lets in whoever has the token.
