@@ -8,6 +8,7 @@ mod child;
 mod client;
 mod proxy;
 mod run;
+pub mod security;
 mod server;
 mod stand;
 mod suite;

@@ -1,9 +1,9 @@
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use saga_core::adapter::{BusUrl, Secret};
+use rdkafka::config::RDKafkaLogLevel;
+use saga_core::adapter::{BusUrl, ClientSettings, Secret};
 use saga_core::{Error, ErrorKind};
 use serde::Deserialize;
 
@@ -20,7 +20,7 @@ pub struct KafkaConfig {
     pub servers: Vec<String>,
     /// Settings for librdkafka, which go before this library's own. Default: none.
     #[serde(skip_deserializing)]
-    pub client: BTreeMap<String, String>,
+    pub client: ClientSettings,
     /// The user's name for SASL; in a URL it stands before the host, with the password. Default: none.
     pub user: Option<String>,
     /// The user's password for SASL. Default: none.
@@ -79,7 +79,7 @@ impl Default for KafkaConfig {
         const DAY_MS: u64 = 24 * 3_600_000;
         Self {
             servers: vec![format!("localhost:{PORT}")],
-            client: BTreeMap::new(),
+            client: ClientSettings::default(),
             user: None,
             password: None,
             sasl_mechanism: "PLAIN".to_owned(),
@@ -172,6 +172,9 @@ impl KafkaConfig {
     /// What every client needs.
     pub(crate) fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
+        // The log tells why a connection fails; a user who asks for more gets it.
+        let is_debug = self.client.contains_key("debug");
+        client.set_log_level(if is_debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
         client
             .set("bootstrap.servers", self.servers.join(","))
             .set("client.id", &self.client_name)
@@ -231,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_url_sets_what_it_names_and_leaves_the_rest() {
-        let url = "kafkas://me:s3cret@a:1,b?prefix=dev.&partitions=6&sasl_mechanism=SCRAM-SHA-512&client.linger.ms=7";
+        let url = "kafkas://me:s3cret@a:1,b?prefix=dev.&partitions=6&sasl_mechanism=SCRAM-SHA-512&client.linger.ms=7&client.ssl.key.password=s3cret";
         let config = KafkaConfig::from_url(url).unwrap();
         assert_eq!(config.servers, ["a:1", "b:9092"]);
         assert_eq!((config.user.as_deref(), config.tls, config.partitions), (Some("me"), true, 6));

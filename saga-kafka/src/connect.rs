@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
 use rdkafka::admin::AdminClient;
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::producer::{Producer, ThreadedProducer};
 use saga_core::adapter::HealthBoard;
 use saga_core::{Error, ErrorKind};
@@ -21,6 +20,7 @@ use crate::config::KafkaConfig;
 use crate::error;
 use crate::publish::Answers;
 use crate::subscribe::Reading;
+use crate::watching::{CONNECTION, Told, Watching};
 
 /// What everything of one connection shares.
 pub(crate) struct Link {
@@ -40,15 +40,13 @@ pub(crate) struct Link {
     readings: Mutex<Vec<Weak<Reading>>>,
 }
 
-const CONNECTION: &str = "connection";
-
 impl Link {
     /// Connects, or says within `connect_timeout_ms` why not.
     pub(crate) async fn open(config: KafkaConfig) -> Result<Arc<Self>, Error> {
         config.check()?;
         let health = HealthBoard::default();
-        let watching = Watching { health: health.clone(), refused: Arc::default() };
-        let refused = Arc::clone(&watching.refused);
+        let watching = Watching::new(health.clone());
+        let told = Arc::clone(&watching.told);
         let consumer =
             config.with_users_own(consumer(&config, &config.client_name), |name| !is_producers(name));
         let producer = config.with_users_own(producer(&config), |name| !is_consumers(name));
@@ -60,8 +58,8 @@ impl Link {
             .with_source(error)
         };
         let asking = BaseConsumer::from_config_and_context(&consumer, watching.clone()).map_err(invalid)?;
-        let admin =
-            AdminClient::from_config_and_context(&config.client(), watching.clone()).map_err(invalid)?;
+        let admin = config.with_users_own(config.client(), |name| !is_producers(name) && !is_consumers(name));
+        let admin = AdminClient::from_config_and_context(&admin, watching.clone()).map_err(invalid)?;
         let answers = Answers { watching: watching.clone() };
         let threaded = ThreadedProducer::from_config_and_context(&producer, answers).map_err(invalid)?;
         let link = Arc::new(Self {
@@ -77,18 +75,19 @@ impl Link {
             readings: Mutex::default(),
             config,
         });
-        link.reach(&refused).await?;
+        link.reach(&told).await?;
         tokio::spawn(watch(Arc::downgrade(&link)));
         Ok(link)
     }
 
     /// Waits for a first answer.
-    async fn reach(&self, refused: &Mutex<Option<String>>) -> Result<(), Error> {
+    async fn reach(&self, told: &Mutex<Told>) -> Result<(), Error> {
         let deadline = Instant::now() + Duration::from_millis(self.config.connect_timeout_ms);
         loop {
             let wait = deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(2));
             let answer = self.ask(move |asking| asking.fetch_metadata(Some(PROBED), wait).map(drop)).await;
-            if let Some(reason) = refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let told = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(reason) = told.refusal {
                 let message = format!(
                     "Kafka at {} refuses this client: {reason}; check user, password, sasl_mechanism, ca_file and client_cert_file",
                     self.config.shown()
@@ -102,10 +101,11 @@ impl Link {
                 }
                 Err(error) if Instant::now() >= deadline => {
                     let message = format!(
-                        "Kafka at {} cannot be reached; check that it runs and the URL is right",
+                        "Kafka at {} cannot be reached; check that it runs, the URL is right, and whether it demands encryption or a user",
                         self.config.shown()
                     );
-                    return Err(Error::new(ErrorKind::Retry, message).with_source(error));
+                    let why = told.last.unwrap_or_else(|| error.to_string());
+                    return Err(Error::new(ErrorKind::Retry, message).with_source(why));
                 }
                 Err(_) => sleep(Duration::from_millis(100)).await,
             }
@@ -123,7 +123,7 @@ impl Link {
 
     /// A consumer of a group, to ask about its offsets or to commit them; it never subscribes.
     pub(crate) fn as_group(&self, group: &str) -> Result<BaseConsumer<Watching>, Error> {
-        let watching = Watching { health: HealthBoard::default(), refused: Arc::default() };
+        let watching = Watching::new(HealthBoard::default());
         let mut consumer = consumer(&self.config, group);
         consumer.set("auto.offset.reset", "earliest");
         BaseConsumer::from_config_and_context(
@@ -216,41 +216,6 @@ async fn watch(link: Weak<Link>) {
         }
     }
 }
-
-/// What a client says of its connections.
-#[derive(Clone)]
-pub(crate) struct Watching {
-    health: HealthBoard,
-    /// The brokers refuse the client for good.
-    refused: Arc<Mutex<Option<String>>>,
-}
-
-impl Watching {
-    pub(crate) fn seen(&self, error: &KafkaError, reason: &str) {
-        match error.rdkafka_error_code() {
-            Some(
-                RDKafkaErrorCode::Authentication
-                | RDKafkaErrorCode::SaslAuthenticationFailed
-                | RDKafkaErrorCode::SSL,
-            ) => {
-                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
-                self.health.down(CONNECTION, format!("Kafka refuses this client: {reason}"));
-            }
-            Some(RDKafkaErrorCode::AllBrokersDown) => {
-                self.health.down(CONNECTION, "all brokers are down");
-            }
-            _ => tracing::debug!(%error, reason, "the Kafka client reports an error"),
-        }
-    }
-}
-
-impl ClientContext for Watching {
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.seen(&error, reason);
-    }
-}
-
-impl ConsumerContext for Watching {}
 
 /// A consumer as every subscription has it.
 pub(crate) fn consumer(config: &KafkaConfig, group: &str) -> rdkafka::ClientConfig {

@@ -12,6 +12,7 @@ mod publish;
 mod settle;
 mod subscribe;
 mod topology;
+mod watching;
 mod wire;
 
 pub use bus::KafkaBus;

@@ -18,11 +18,12 @@ use saga_core::wire::{Command, attributes};
 use saga_core::{Error, ErrorKind, Message};
 
 use crate::bus::KafkaBus;
-use crate::connect::{Link, Watching, blocking};
+use crate::connect::{Link, blocking};
 use crate::error;
 use crate::names;
 use crate::publish::send;
 use crate::topology::{self, COMPRESSIONS, cleanup_name, compression_name};
+use crate::watching::Watching;
 use crate::wire::{DEAD_AT, DEAD_ATTEMPTS, Own, from_wire, to_wire};
 
 #[async_trait]

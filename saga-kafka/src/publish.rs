@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, ProducerContext};
@@ -12,9 +13,10 @@ use saga_core::{Error, ErrorKind, Message};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use crate::connect::{Link, Watching};
+use crate::connect::Link;
 use crate::error;
 use crate::names;
+use crate::watching::Watching;
 use crate::wire::to_wire;
 
 /// How long a topic that was there is taken to be there still; after that it is asked about again.
@@ -138,6 +140,10 @@ pub(crate) struct Answers {
 impl ClientContext for Answers {
     fn error(&self, error: KafkaError, reason: &str) {
         self.watching.seen(&error, reason);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, part: &str, message: &str) {
+        self.watching.logged(level, part, message);
     }
 }
 

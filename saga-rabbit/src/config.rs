@@ -1,8 +1,7 @@
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use saga_core::adapter::{BusUrl, Secret};
+use saga_core::adapter::{BusUrl, ClientSettings, Secret};
 use saga_core::{Error, ErrorKind};
 use serde::Deserialize;
 
@@ -19,14 +18,14 @@ pub struct RabbitConfig {
     pub servers: Vec<String>,
     /// Further properties that the server shows of this client. Default: none.
     #[serde(skip_deserializing)]
-    pub client: BTreeMap<String, String>,
+    pub client: ClientSettings,
     /// The virtual host; in a URL it is the path. Default: `/`.
     pub vhost: String,
     /// The user's name; in a URL it stands before the host, with the password. Default: `guest`, which servers let in from their own machine.
     pub user: Option<String>,
     /// The user's password. Default: `guest` for the user `guest`, else empty.
     pub password: Option<Secret>,
-    /// How the user is authenticated: `PLAIN`, or `EXTERNAL` by the client's certificate. Default: `PLAIN`.
+    /// How the user is authenticated: `PLAIN`, or `EXTERNAL` by the client's certificate, which must be there then. Default: `PLAIN`.
     pub auth_mechanism: String,
     /// Whether the connection is encrypted; `amqps://` as the scheme says the same. Needs the feature `tls`. Default: no.
     pub tls: bool,
@@ -66,7 +65,7 @@ impl Default for RabbitConfig {
     fn default() -> Self {
         Self {
             servers: vec![format!("localhost:{PORT}")],
-            client: BTreeMap::new(),
+            client: ClientSettings::default(),
             vhost: "/".to_owned(),
             user: None,
             password: None,
@@ -126,6 +125,12 @@ impl RabbitConfig {
         if !["PLAIN", "EXTERNAL"].contains(&&*self.auth_mechanism) {
             return Err(invalid("auth_mechanism is none of PLAIN, EXTERNAL"));
         }
+        // The server would break the connection off without a word.
+        if self.auth_mechanism == "EXTERNAL" && !(self.tls && self.client_cert_file.is_some()) {
+            return Err(invalid(
+                "auth_mechanism EXTERNAL needs encryption and the certificate that names the user: amqps:// and client_cert_file",
+            ));
+        }
         // What travels as a short string; the client would panic.
         let is_long = |text: &str| text.len() > usize::from(u8::MAX);
         if is_long(&self.vhost) || self.client.keys().any(|name| is_long(name)) {
@@ -183,9 +188,12 @@ mod tests {
     #[cfg(feature = "tls")]
     #[test]
     fn the_scheme_asks_for_encryption() {
-        let config = RabbitConfig::from_url("amqps://a?ca_file=/ca.pem&auth_mechanism=EXTERNAL").unwrap();
+        let url = "amqps://a?ca_file=/ca.pem&auth_mechanism=EXTERNAL&client_cert_file=/c.pem";
+        let config = RabbitConfig::from_url(url).unwrap();
         assert_eq!((config.tls, &*config.servers[0]), (true, "a:5671"));
         assert_eq!(config.ca_file.as_deref(), Some("/ca.pem".as_ref()));
+        let error = RabbitConfig::from_url("amqps://a?auth_mechanism=EXTERNAL").unwrap_err();
+        assert!(error.to_string().contains("client_cert_file"), "{error}");
     }
 
     #[cfg(not(feature = "tls"))]
@@ -202,6 +210,7 @@ mod tests {
             ("amqp://a?prefix=a/b", "prefix"),
             ("amqp://a?heartbeat_ms=0", "heartbeat_ms"),
             ("amqp://a?auth_mechanism=MAGIC", "auth_mechanism"),
+            ("amqp://a?auth_mechanism=EXTERNAL&client_cert_file=/c.pem", "amqps://"),
             ("amqp://a?nonsense=1", "nonsense"),
         ] {
             let error = RabbitConfig::from_url(url).unwrap_err();

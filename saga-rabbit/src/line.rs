@@ -245,7 +245,7 @@ impl Keeper {
         let uri = self.uri(host.trim_matches(['[', ']']), port.parse().unwrap_or_default());
         let mut options = ConnectionProperties::default()
             .with_connection_name(format!("{} ({})", self.config.client_name, self.purpose.name()).into());
-        for (name, value) in &self.config.client {
+        for (name, value) in &*self.config.client {
             options = options.with_client_property(name.as_str().into(), value.as_str().into());
         }
         let tls = self.tls.clone();

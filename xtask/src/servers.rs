@@ -5,6 +5,7 @@ mod nats;
 mod place;
 mod process;
 mod rabbit;
+mod security;
 mod state;
 
 use std::path::Path;
@@ -16,6 +17,8 @@ use self::state::State;
 /// A broker that can be installed and started here.
 struct Server {
     name: &'static str,
+    /// What is installed for it.
+    product: &'static str,
     version: &'static str,
     /// Points at a server of the user's own instead.
     variable: &'static str,
@@ -34,7 +37,14 @@ struct Server {
     clean: fn(&Place),
 }
 
-const SERVERS: &[Server] = &[kafka::SERVER, rabbit::SERVER, nats::SERVER];
+impl Server {
+    fn place(&self, target: &Path) -> Place {
+        Place::new(target, self.name, self.product, self.version)
+    }
+}
+
+const SERVERS: &[Server] =
+    &[kafka::SERVER, rabbit::SERVER, nats::SERVER, nats::WITH_TOKEN, nats::WITH_USER, nats::WITH_NKEY];
 
 /// How long a server may take until it answers.
 const READY_MAX: Duration = Duration::from_secs(120);
@@ -69,11 +79,12 @@ pub(crate) fn run(target: &Path, args: &[&str]) -> Result<bool, String> {
 }
 
 pub(crate) const USAGE: &str = "\
-Usage: cargo xtask servers up|down|status [kafka|rabbit|nats]...
+Usage: cargo xtask servers up|down|status [kafka|rabbit|nats|nats-token|nats-user|nats-nkey]...
        cargo xtask servers kill|start|pause|resume kafka|rabbit|nats
 
 Installs brokers below the target directory and starts them on loopback; prints the variables that hold their URLs.
 With SAGA_KAFKA_URL, SAGA_RABBIT_URL or SAGA_NATS_URL set, that server of yours is used instead.
+Kafka and RabbitMQ have encrypted listeners, too, that demand a user or a certificate; on NATS those are servers of their own.
 kill, start, pause and resume work on a running one, for tests of faults; its data stay.";
 
 /// Starts these servers, all if none is named, and returns the variables that point at them.
@@ -100,7 +111,9 @@ fn chosen(names: &[&str]) -> Result<Vec<&'static Server>, String> {
 }
 
 fn up_all(target: &Path, servers: &[&Server]) -> Result<Vec<(String, String)>, String> {
-    let mut variables = Vec::new();
+    let certificates = place::certificates(target);
+    security::certify(&certificates)?;
+    let mut variables = Vec::from(security::variables(&certificates));
     for server in servers {
         if let Ok(url) = std::env::var(server.variable) {
             println!("{}: {} is set, so no server is started", server.name, server.variable);
@@ -118,7 +131,7 @@ fn up_all(target: &Path, servers: &[&Server]) -> Result<Vec<(String, String)>, S
 }
 
 fn up_one(target: &Path, server: &Server) -> Result<State, String> {
-    let place = Place::new(target, server.name, server.version);
+    let place = server.place(target);
     if let Some(state) = running(&place) {
         return Ok(state);
     }
@@ -164,7 +177,7 @@ fn start(place: &Place, server: &Server, mut state: State) -> Result<State, Stri
 }
 
 fn down_one(target: &Path, server: &Server) -> Result<(), String> {
-    let place = Place::new(target, server.name, server.version);
+    let place = server.place(target);
     if let Some(state) = running(&place) {
         process::stop(state.pid)?;
         println!("{}: stopped", server.name);
@@ -175,7 +188,7 @@ fn down_one(target: &Path, server: &Server) -> Result<(), String> {
 }
 
 fn status(target: &Path, server: &Server) -> String {
-    let place = Place::new(target, server.name, server.version);
+    let place = server.place(target);
     match running(&place) {
         Some(state) => {
             format!("{} {}: runs as {}, {}", server.name, server.version, state.pid, (server.url)(&state))
@@ -195,7 +208,7 @@ fn each(
     work: impl Fn(&Place, &State, &Server) -> Result<(), String>,
 ) -> Result<(), String> {
     servers.iter().try_for_each(|server| {
-        let place = Place::new(target, server.name, server.version);
+        let place = server.place(target);
         let state = State::read(&place)
             .ok_or_else(|| format!("{} was not started by `cargo xtask servers up`", server.name))?;
         work(&place, &state, server)
@@ -211,7 +224,7 @@ mod tests {
         let names = |names: &[&str]| {
             chosen(names).map(|servers| servers.iter().map(|server| server.name).collect::<Vec<_>>())
         };
-        assert_eq!(names(&[]).unwrap(), ["kafka", "rabbit", "nats"]);
+        assert_eq!(names(&[]).unwrap(), ["kafka", "rabbit", "nats", "nats-token", "nats-user", "nats-nkey"]);
         assert_eq!(names(&["nats"]).unwrap(), ["nats"]);
         assert!(names(&["zeromq"]).unwrap_err().contains("zeromq"));
     }

@@ -7,6 +7,7 @@ mod examples;
 mod participants;
 mod publish;
 mod rust_version;
+mod security;
 
 use std::ops::Add;
 use std::time::{Duration, Instant};
@@ -48,6 +49,11 @@ pub(crate) const STAGES: &[Stage] = &[
         name: "participants",
         what: "the checkout as seven processes, one of them in Python, over real brokers",
         run: participants::check,
+    },
+    Stage {
+        name: "security",
+        what: "encryption and authentication, on servers that demand them",
+        run: security::check,
     },
     Stage { name: "features", what: "each feature builds alone", run: features },
     Stage { name: "examples", what: "every example runs", run: examples::check },

@@ -2,6 +2,7 @@
 //! authors of adapters, the library's own and others (feature `adapter`).
 
 mod backoff;
+mod client_settings;
 mod deliveries;
 mod health;
 mod ordered;
@@ -11,6 +12,7 @@ mod stages;
 mod url;
 
 pub use backoff::Backoff;
+pub use client_settings::ClientSettings;
 pub use deliveries::{Arrived, Deliveries, Taken};
 pub use health::HealthBoard;
 pub use ordered::publish_in_order;

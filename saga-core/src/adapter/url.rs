@@ -1,9 +1,7 @@
-use std::collections::BTreeMap;
-
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
-use super::Secret;
+use super::{ClientSettings, Secret};
 use crate::error::{Error, ErrorKind};
 
 /// A broker's URL, taken apart: `scheme://user:password@host:port,host:port/path?setting=value&client.name=value`.
@@ -22,8 +20,9 @@ pub struct BusUrl {
     /// What stands behind the hosts, without the slash; empty when there is nothing.
     pub path: String,
     /// The settings that begin with `client.`, without that: passed on to the client library as they are.
-    pub client: BTreeMap<String, String>,
-    settings: String,
+    pub client: ClientSettings,
+    /// One of them may be a password.
+    settings: Secret,
 }
 
 impl BusUrl {
@@ -53,7 +52,7 @@ impl BusUrl {
         };
         let hosts =
             hosts.split(',').map(|host| with_port(&what, host, default_port)).collect::<Result<_, _>>()?;
-        let mut client = BTreeMap::new();
+        let mut client = ClientSettings::default();
         let mut settings = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.strip_prefix("client.") {
@@ -64,7 +63,7 @@ impl BusUrl {
                 }
             }
         }
-        let settings = settings.join("&");
+        let settings = Secret::new(settings.join("&"));
         Ok(Self { scheme: scheme.to_owned(), user, password, hosts, path: decoded(path)?, client, settings })
     }
 
@@ -73,7 +72,7 @@ impl BusUrl {
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) names the setting that is not known or what its value should be.
     pub fn settings<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_urlencoded::from_str(&self.settings).map_err(|error| {
+        serde_urlencoded::from_str(self.settings.expose()).map_err(|error| {
             let message = format!("the settings of the {} URL are wrong: {error}", self.scheme);
             Error::new(ErrorKind::Invalid, message)
         })
@@ -139,7 +138,9 @@ mod tests {
             url.settings::<Settings>().unwrap(),
             Settings { partitions: Some(6), prefix: "dev.".into() }
         );
-        assert!(!format!("{url:?}").contains("p:w"));
+        let shown = format!("{url:?}");
+        // Settings may be secrets, too.
+        assert!(["p:w", "partitions=6", "a b"].iter().all(|part| !shown.contains(part)), "{shown}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
@@ -25,6 +26,10 @@ impl Assignments {
 impl ClientContext for Assignments {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "the Kafka consumer reports an error");
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, part: &str, message: &str) {
+        crate::watching::log(level, part, message);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Kafka: its jars are Maven artifacts; one node that is broker and controller.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use super::Server;
 use super::place::Place;
+use super::security::{AUTHORITY, PASSWORD, SERVER_CERTIFICATE, SERVER_KEY, USER};
 use super::state::State;
 use crate::command::output;
 
@@ -14,19 +16,24 @@ const VERSION: &str = "4.1.1";
 
 pub(super) const SERVER: Server = Server {
     name: "kafka",
+    product: "kafka",
     version: VERSION,
     variable: "SAGA_KAFKA_URL",
-    ports: &["client", "controller", "proxied", "proxy"],
+    ports: &["client", "controller", "proxied", "proxy", "sasl", "mutual"],
     install,
     prepare,
     command,
     url: |state| format!("kafka://{}", state.address("client")),
     // A listener that tells its clients the address of a proxy, for the tests that cut connections.
+    // Two that encrypt: one demands a user, one a certificate.
     more: |state| {
-        vec![(
-            "SAGA_KAFKA_PROXY".to_owned(),
-            format!("{}=>{}", state.address("proxy"), state.address("proxied")),
-        )]
+        let proxy = format!("{}=>{}", state.address("proxy"), state.address("proxied"));
+        let variables = [
+            ("SAGA_KAFKA_PROXY", proxy),
+            ("SAGA_KAFKA_TLS_SASL", state.address("sasl")),
+            ("SAGA_KAFKA_TLS_MUTUAL", state.address("mutual")),
+        ];
+        variables.map(|(name, value)| (name.to_owned(), value)).into()
     },
     answers,
     clean: |_| {},
@@ -54,12 +61,32 @@ fn install(place: &Place) -> Result<(), String> {
 }
 
 fn prepare(place: &Place, state: &State) -> Result<(), String> {
-    place.write_at(&place.home("server.properties"), &properties(place, state))?;
+    place.write_at(
+        &place.home("server.properties"),
+        &(properties(place, state) + &security_properties(place)),
+    )?;
+    place.write_at(&place.home(KEYSTORE), &keystore(place)?)?;
     let mut format = java(place, "128m");
     format
         .args(["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"])
         .arg(place.home("server.properties"));
+    for mechanism in SCRAM {
+        format.args(["--add-scram", &format!("{mechanism}=[name={USER},password={PASSWORD}]")]);
+    }
     output(format).map(drop)
+}
+
+const SCRAM: [&str; 2] = ["SCRAM-SHA-256", "SCRAM-SHA-512"];
+
+/// The key and its certificate, which Java wants in one file.
+const KEYSTORE: &str = "keystore.pem";
+
+fn keystore(place: &Place) -> Result<String, String> {
+    let read = |name| {
+        let path = place.certificate(name);
+        fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    Ok(read(SERVER_KEY)? + &read(SERVER_CERTIFICATE)?)
 }
 
 /// Any identifier will do: each server is a cluster of its own.
@@ -68,15 +95,16 @@ const CLUSTER: &str = "MkU3OEVBNTcwNTJENDM2Qk";
 fn properties(place: &Place, state: &State) -> String {
     let (client, controller) = (state.address("client"), state.address("controller"));
     let (proxied, proxy) = (state.address("proxied"), state.address("proxy"));
+    let (sasl, mutual) = (state.address("sasl"), state.address("mutual"));
     format!(
         "process.roles=broker,controller\n\
          node.id=1\n\
          controller.quorum.voters=1@{controller}\n\
          controller.listener.names=CONTROLLER\n\
-         listeners=CLIENT://{client},PROXIED://{proxied},CONTROLLER://{controller}\n\
-         advertised.listeners=CLIENT://{client},PROXIED://{proxy}\n\
+         listeners=CLIENT://{client},PROXIED://{proxied},SASL://{sasl},MUTUAL://{mutual},CONTROLLER://{controller}\n\
+         advertised.listeners=CLIENT://{client},PROXIED://{proxy},SASL://{sasl},MUTUAL://{mutual}\n\
          inter.broker.listener.name=CLIENT\n\
-         listener.security.protocol.map=CLIENT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+         listener.security.protocol.map=CLIENT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_SSL,MUTUAL:SSL\n\
          log.dirs={}\n\
          offsets.topic.replication.factor=1\n\
          offsets.topic.num.partitions=4\n\
@@ -90,6 +118,31 @@ fn properties(place: &Place, state: &State) -> String {
          group.initial.rebalance.delay.ms=0\n\
          auto.create.topics.enable=false\n",
         place.home("data").display()
+    )
+}
+
+/// Of the listeners that encrypt.
+fn security_properties(place: &Place) -> String {
+    const MODULES: &str = "org.apache.kafka.common.security";
+    let scram = SCRAM.map(|mechanism| {
+        let mechanism = mechanism.to_lowercase();
+        format!(
+            "listener.name.sasl.{mechanism}.sasl.jaas.config={MODULES}.scram.ScramLoginModule required;\n"
+        )
+    });
+    format!(
+        "sasl.enabled.mechanisms=PLAIN,{}\n\
+         listener.name.sasl.plain.sasl.jaas.config={MODULES}.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";\n\
+         {}\
+         listener.name.mutual.ssl.client.auth=required\n\
+         ssl.keystore.type=PEM\n\
+         ssl.keystore.location={}\n\
+         ssl.truststore.type=PEM\n\
+         ssl.truststore.location={}\n",
+        SCRAM.join(","),
+        scram.concat(),
+        place.home(KEYSTORE).display(),
+        place.certificate(AUTHORITY).display()
     )
 }
 

@@ -1,5 +1,7 @@
 //! NATS: its binary is in a package of the Python registry.
 
+mod secured;
+
 use std::io::Read;
 use std::net::TcpStream;
 use std::process::Command;
@@ -10,10 +12,13 @@ use super::place::Place;
 use super::state::State;
 use crate::command::output;
 
+pub(super) use self::secured::{WITH_NKEY, WITH_TOKEN, WITH_USER};
+
 const VERSION: &str = "2.15.1";
 
 pub(super) const SERVER: Server = Server {
     name: "nats",
+    product: "nats",
     version: VERSION,
     variable: "SAGA_NATS_URL",
     ports: &["client"],

@@ -6,12 +6,18 @@ use std::path::{Path, PathBuf};
 pub(super) struct Place {
     install: PathBuf,
     home: PathBuf,
+    certificates: PathBuf,
 }
 
 impl Place {
-    pub(super) fn new(target: &Path, name: &str, version: &str) -> Self {
+    /// Servers of one product and version share what is installed.
+    pub(super) fn new(target: &Path, name: &str, product: &str, version: &str) -> Self {
         let servers = target.join("servers");
-        Self { install: servers.join("install").join(format!("{name}-{version}")), home: servers.join(name) }
+        Self {
+            install: servers.join("install").join(format!("{product}-{version}")),
+            home: servers.join(name),
+            certificates: certificates(target),
+        }
     }
 
     /// A path in the installation.
@@ -22,6 +28,11 @@ impl Place {
     /// A path beside the data.
     pub(super) fn home(&self, path: &str) -> PathBuf {
         self.home.join(path)
+    }
+
+    /// A file among the certificates, which all servers share.
+    pub(super) fn certificate(&self, name: &str) -> PathBuf {
+        self.certificates.join(name)
     }
 
     pub(super) fn log(&self) -> PathBuf {
@@ -65,6 +76,11 @@ impl Place {
         let lines: Vec<_> = log.lines().collect();
         lines[lines.len().saturating_sub(LINES)..].join("\n")
     }
+}
+
+/// The folder of the certificates, of all servers.
+pub(super) fn certificates(target: &Path) -> PathBuf {
+    target.join("servers").join("certificates")
 }
 
 fn told(path: &Path, error: io::Error) -> String {

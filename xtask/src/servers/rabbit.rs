@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::Server;
 use super::place::Place;
+use super::security::{AUTHORITY, CERTIFICATE_USER, PASSWORD, SERVER_CERTIFICATE, SERVER_KEY, USER};
 use super::state::State;
 use crate::command::{output, program};
 
@@ -20,14 +21,15 @@ const DATA: &str = "/srv/rabbit";
 
 pub(super) const SERVER: Server = Server {
     name: "rabbit",
+    product: "rabbit",
     version: VERSION,
     variable: "SAGA_RABBIT_URL",
-    ports: &["client", "distribution", "names"],
+    ports: &["client", "distribution", "names", "tls"],
     install,
     prepare,
     command,
     url: |state| format!("amqp://guest:guest@{}", state.address("client")),
-    more: |_| Vec::new(),
+    more: |state| vec![("SAGA_RABBIT_TLS".to_owned(), state.address("tls"))],
     answers,
     clean: unmount,
 };
@@ -82,17 +84,55 @@ fn prepare(place: &Place, state: &State) -> Result<(), String> {
     if data.exists() {
         fs::remove_dir_all(&data).map_err(|error| format!("{}: {error}", data.display()))?;
     }
-    let config = format!(
+    for name in [AUTHORITY, SERVER_CERTIFICATE, SERVER_KEY] {
+        let (from, to) = (place.certificate(name), data.join(name));
+        fs::create_dir_all(&data).and_then(|()| fs::copy(&from, &to)).map_err(|error| {
+            format!("{} could not be copied to {}: {error}", from.display(), to.display())
+        })?;
+    }
+    place.write_at(&data.join("rabbitmq.conf"), &config(state))?;
+    place.write_at(&data.join("definitions.json"), &definitions().to_string())?;
+    place.write_at(&data.join("enabled_plugins"), "[rabbitmq_auth_mechanism_ssl].\n")
+}
+
+fn config(state: &State) -> String {
+    format!(
         "listeners.tcp.1 = {}\n\
          loopback_users = none\n\
          vm_memory_high_watermark.absolute = 1GB\n\
          disk_free_limit.absolute = 50MB\n\
          log.console = true\n\
-         log.console.level = warning\n",
-        state.address("client")
-    );
-    place.write_at(&data.join("rabbitmq.conf"), &config)?;
-    place.write_at(&data.join("enabled_plugins"), "[].\n")
+         log.console.level = warning\n\
+         load_definitions = {DATA}/definitions.json\n\
+         listeners.ssl.1 = {}\n\
+         ssl_options.cacertfile = {DATA}/{AUTHORITY}\n\
+         ssl_options.certfile = {DATA}/{SERVER_CERTIFICATE}\n\
+         ssl_options.keyfile = {DATA}/{SERVER_KEY}\n\
+         ssl_options.verify = verify_peer\n\
+         ssl_options.fail_if_no_peer_cert = false\n\
+         auth_mechanisms.1 = PLAIN\n\
+         auth_mechanisms.2 = EXTERNAL\n\
+         ssl_cert_login_from = common_name\n",
+        state.address("client"),
+        state.address("tls"),
+    )
+}
+
+/// The users: the usual one, one with a password, and one that only a certificate can be.
+fn definitions() -> serde_json::Value {
+    let users = ["guest", USER, CERTIFICATE_USER];
+    let may_all = users.map(|user| {
+        serde_json::json!({"user": user, "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"})
+    });
+    serde_json::json!({
+        "vhosts": [{"name": "/"}],
+        "users": [
+            {"name": "guest", "password": "guest", "tags": "administrator"},
+            {"name": USER, "password": PASSWORD, "tags": ""},
+            {"name": CERTIFICATE_USER, "password_hash": "", "tags": ""},
+        ],
+        "permissions": may_all,
+    })
 }
 
 fn command(place: &Place, state: &State) -> Command {

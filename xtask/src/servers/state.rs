@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn a_state_is_read_as_it_was_written() {
         let folder = std::env::temp_dir().join(format!("saga-state-{}", std::process::id()));
-        let place = Place::new(&folder, "x", "1");
+        let place = Place::new(&folder, "x", "x", "1");
         let state = State { pid: 7, ..State::with_ports(&["a", "b"]).unwrap() };
         assert_ne!(state.port("a"), state.port("b"));
         assert_eq!(State::read(&place), None);

@@ -7,12 +7,12 @@ use crate::command::{cargo, run_lines};
 const WITH_DEFAULTS: [&str; 3] = ["saga-rs", "saga-core", "saga-webhook"];
 
 pub(super) fn all_features(_: &Context) -> Outcome {
-    outcome(cargo_test(&["--workspace", "--all-features"]))
+    outcome(cargo_test(&["--workspace", "--all-features"], &[]))
 }
 
 /// One crate at a time: cargo gives crates that are built together each other's features.
 pub(super) fn defaults(_: &Context) -> Outcome {
-    let runs = WITH_DEFAULTS.map(|package| cargo_test(&["-p", package]));
+    let runs = WITH_DEFAULTS.map(|package| cargo_test(&["-p", package], &[]));
     outcome(runs.into_iter().try_fold(Cases::default(), |sum, run| run.map(|cases| sum + cases)))
 }
 
@@ -24,10 +24,12 @@ fn outcome(ran: Result<Cases, String>) -> Outcome {
     }
 }
 
-/// Counts the cases while they run. A failure that is no case's, such as a crash, is an error.
-fn cargo_test(args: &[&str]) -> Result<Cases, String> {
+/// Counts the cases while they run, with these variables. A failure that is no case's, such as a crash, is an error.
+pub(super) fn cargo_test(args: &[&str], variables: &[(String, String)]) -> Result<Cases, String> {
     let mut cases = Cases::default();
-    let succeeded = run_lines(cargo([&["test", "--no-fail-fast"], args].concat()), |line| {
+    let mut command = cargo([&["test", "--no-fail-fast"], args].concat());
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    let succeeded = run_lines(command, |line| {
         println!("{line}");
         cases = std::mem::take(&mut cases) + counted(line).unwrap_or_default();
         cases.failures.extend(failed(line));
