@@ -7,6 +7,8 @@
 
 mod apply;
 mod decide;
+#[cfg(feature = "model")]
+mod fingerprint;
 mod forward;
 mod instance;
 mod operate;

@@ -69,7 +69,7 @@ pub(super) struct Step {
     pub(super) resolving: Option<Box<Resolution>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Forward {
     Waiting,
     Running,
@@ -83,7 +83,7 @@ pub(super) enum Forward {
     Blocked(Arc<str>),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Undo {
     /// Not in the plan.
     None,
@@ -117,7 +117,7 @@ pub(super) struct Plan {
 }
 
 /// Which announcements are made, or will never be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Announcements(u8);
 
 impl Announcements {
@@ -130,7 +130,7 @@ impl Announcements {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Callback {
     /// There is none to make, or the saga has not ended.
     None,

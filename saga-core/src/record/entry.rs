@@ -250,7 +250,7 @@ impl fmt::Display for Action {
 }
 
 /// What a participant says of a command.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "report", rename_all = "kebab-case")]
 pub enum Report {
     /// Execute: done.
@@ -283,7 +283,7 @@ pub enum Report {
 }
 
 /// What a sealed barrier row knows of its step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FenceAnswer {
     /// Nothing happened, and nothing will.
@@ -307,7 +307,7 @@ pub struct PlanItem {
 }
 
 /// What an operator declares a step to be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Resolution {
     /// It is done, with this output.
@@ -392,7 +392,7 @@ impl fmt::Display for Announcement {
 
 /// An input kept in the log until a coordinator that knows the saga's definition comes by. Steps are by name: whoever
 /// wrote this could not resolve them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "input", rename_all = "kebab-case")]
 pub enum HeldInput {
     /// A participant's reply.

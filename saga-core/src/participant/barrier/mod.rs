@@ -2,6 +2,8 @@
 //! [`Inbox`](crate::ports::Inbox): an adapter reads a [`Row`], asks it, and writes it back, atomically.
 
 mod complete;
+#[cfg(feature = "model")]
+mod fingerprint;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
@@ -59,7 +61,7 @@ struct Holder {
 }
 
 /// How executing went: the first verdict that was stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Verdict {
     Succeeded(Payload),
@@ -80,7 +82,7 @@ struct Seal {
     fence: Option<Fence>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Undoing {
     #[default]
@@ -93,7 +95,7 @@ enum Undoing {
     },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Fence {
     round: u32,
     answer: FenceAnswer,
