@@ -6,17 +6,17 @@ use saga_core::record::{Action, Operation, Payload, Resolution, StepIndex, Verb}
 
 use crate::config::{Fault, Handlers};
 use crate::model::Model;
-use crate::world::{Filed, Outcome, Party, Second, Stage, World};
+use crate::world::{Command, Filed, Outcome, Party, Second, Stage, World};
 
 /// One thing that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     /// The start command is delivered.
     Start,
-    /// A command is delivered. A transaction runs to its end at once, with this outcome.
-    Deliver { step: usize, command: usize, outcome: Outcome },
+    /// A command is delivered.
+    Deliver { step: usize, command: usize, run: Run },
     /// An unsettled command is delivered again.
-    Redeliver { step: usize, worker: usize },
+    Redeliver { step: usize, worker: usize, run: Run },
     /// A handler does its work.
     Work { step: usize, worker: usize, outcome: Outcome },
     /// The barrier is told how it went, and the reply is sent.
@@ -45,6 +45,16 @@ pub(crate) enum Act {
     Operate { deed: Deed, by: Who },
     /// The callback is made.
     Call { answer: Answer },
+}
+
+/// How far a handler gets at once, if it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Run {
+    /// Through to its end.
+    Through(Outcome),
+    /// It is begun, and something will happen to it: a crash, or the end of its claim. While nothing does, nobody can tell it from one that
+    /// begins later and runs through.
+    Begun,
 }
 
 /// Which coordinator.
@@ -121,38 +131,55 @@ pub(crate) fn possible(model: &Model, world: &World, acts: &mut Vec<Act>) {
 const WORKERS_MAX: usize = 2;
 
 fn deliveries(model: &Model, world: &World, step: usize, party: &Party, acts: &mut Vec<Act>) {
+    let can_begin = party.workers.len() < WORKERS_MAX && can_be_hit(model, world);
     for (at, command) in party.commands.iter().enumerate() {
-        let mut push = |outcome| acts.push(Act::Deliver { step, command: at, outcome });
-        match model.config.handlers {
-            Handlers::Keyed if party.workers.len() < WORKERS_MAX => push(Outcome::Done),
-            Handlers::Keyed => {}
-            Handlers::Transactional => outcomes(model, world, command.action, true).into_iter().for_each(&mut push),
-        }
+        let runs = runs(model, world, party, command, can_begin);
+        acts.extend(runs.into_iter().map(|run| Act::Deliver { step, command: at, run }));
     }
 }
 
+/// The ways in which a delivery can go.
+fn runs(model: &Model, world: &World, party: &Party, command: &Command, can_begin: bool) -> Vec<Run> {
+    let Some(action) = model.would_run(party, command) else { return vec![Run::Through(Outcome::Done)] };
+    let mut runs: Vec<_> =
+        outcomes(model, world, action, action == command.action).into_iter().map(Run::Through).collect();
+    runs.extend(can_begin.then_some(Run::Begun));
+    runs
+}
+
+/// Whether there are faults for one more handler that is begun to be hit by.
+fn can_be_hit(model: &Model, world: &World) -> bool {
+    let is_open = |party: &&Party| party.is_claimant_alive();
+    let open = world.parties.iter().map(std::ops::Deref::deref).filter(is_open).count();
+    let faults = world.left.count(Fault::Crash) + world.left.count(Fault::Expire);
+    model.config.handlers == Handlers::Keyed && open < usize::from(faults)
+}
+
 fn workers(model: &Model, world: &World, step: usize, party: &Party, acts: &mut Vec<Act>) {
-    let mut is_holder_alive = false;
     for (worker, it) in party.workers.iter().enumerate() {
+        let is_once_more = it.action != it.command.action;
         match it.stage {
-            Stage::Waiting => acts.push(Act::Redeliver { step, worker }),
+            Stage::Waiting => {
+                let runs = runs(model, world, party, &it.command, can_be_hit(model, world));
+                acts.extend(runs.into_iter().map(|run| Act::Redeliver { step, worker, run }));
+            }
             Stage::Running => {
-                let can_give_up = it.action == it.command.action;
-                let outcomes = outcomes(model, world, it.action, can_give_up);
+                let outcomes = outcomes(model, world, it.action, !is_once_more);
                 acts.extend(outcomes.into_iter().map(|outcome| Act::Work { step, worker, outcome }));
             }
-            Stage::Acted(_) => acts.push(Act::Complete { step, worker }),
-        }
-        if it.stage != Stage::Waiting {
-            is_holder_alive |= party.rows.iter().any(|row| row.is_held_by(it.token));
-            if world.left.has(Fault::Crash) {
-                acts.push(Act::Crash { step, worker });
+            Stage::Acted(_) if is_once_more || !party.is_held_live(it.token) => {
+                acts.push(Act::Complete { step, worker });
             }
+            // It is to be hit by something.
+            Stage::Acted(_) => {}
+        }
+        if it.stage != Stage::Waiting && world.left.has(Fault::Crash) {
+            acts.push(Act::Crash { step, worker });
         }
     }
     let is_held = party.rows.iter().any(|row| row.is_held(party.row_now));
     // That the claim of someone who has crashed runs out is no further fault.
-    if is_held && (!is_holder_alive || world.left.has(Fault::Expire)) {
+    if is_held && (!party.is_claimant_alive() || world.left.has(Fault::Expire)) {
         acts.push(Act::Expire { step });
     }
 }

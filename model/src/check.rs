@@ -1,5 +1,6 @@
 //! Running the checker, and showing what it found.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,8 +33,7 @@ pub(crate) fn explore(config: &Config, mutant: Option<Mutant>, coverage: &Arc<Co
     let model = Model::new(config.clone(), mutant, Arc::clone(coverage));
     let checker = model.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let found = checker.discoveries().into_iter().map(|(name, path)| {
-        let law = Law::ALL.into_iter().find(|law| law.name() == name).expect("every property is a law");
-        (law, path.into_actions())
+        (law(name), path.into_actions())
     });
     Explored {
         states: checker.unique_state_count(),
@@ -41,6 +41,24 @@ pub(crate) fn explore(config: &Config, mutant: Option<Mutant>, coverage: &Arc<Co
         took: begun.elapsed(),
         found: found.min_by_key(|(law, path)| (path.len(), *law)),
     }
+}
+
+/// Which laws a mutant breaks within so many moves, its first one included. Where a law is broken nothing more is explored.
+pub(crate) fn broken_by(config: &Config, mutant: Mutant, moves_max: usize) -> BTreeSet<Law> {
+    let model = Model::new(config.clone(), Some(mutant), Arc::default());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let checker = model
+        .checker()
+        .threads(threads)
+        .finish_when(HasDiscoveries::AllFailures)
+        .target_state_count(moves_max)
+        .spawn_bfs()
+        .join();
+    checker.discoveries().into_keys().map(law).collect()
+}
+
+fn law(name: &str) -> Law {
+    Law::ALL.into_iter().find(|law| law.name() == name).expect("every property is a law")
 }
 
 /// Tells a way through the model, move by move, up to the law that is broken there.
@@ -52,7 +70,7 @@ pub(crate) fn tell(config: &Config, mutant: Option<Mutant>, path: &[Act]) -> Str
     for (at, act) in path.iter().enumerate() {
         // Only the last fair run is of interest.
         let mut tale = Tale::told();
-        world = model.after(&world, *act, &mut tale);
+        world = model.after(&world, *act, &mut tale).unwrap_or(world);
         let lines = tale.lines();
         let is_last = at + 1 == path.len();
         let shown = lines.iter().take_while(|line| is_last || !line.starts_with("-- a fair run"));

@@ -81,6 +81,18 @@ impl Left {
         self.0[fault as usize] > 0
     }
 
+    pub(crate) const fn count(&self, fault: Fault) -> u8 {
+        self.0[fault as usize]
+    }
+
+    /// Without what changes nothing any more once the saga has ended.
+    pub(crate) fn after_the_end(mut self) -> Self {
+        for fault in [Fault::Cancel, Fault::Leap, Fault::Lose, Fault::Retry, Fault::Resolve, Fault::Abandon] {
+            self.0[fault as usize] = 0;
+        }
+        self
+    }
+
     pub(crate) const fn take(&mut self, fault: Fault) {
         self.0[fault as usize] = self.0[fault as usize].saturating_sub(1);
     }

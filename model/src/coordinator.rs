@@ -43,10 +43,10 @@ impl Play<'_> {
                 return false;
             }
         }
-        if entries.is_empty() {
-            self.refile();
-        } else {
-            self.file(live, &entries);
+        match entries.is_empty() {
+            false => self.file(live, &entries),
+            true if self.is_fair => self.refile(),
+            true => {}
         }
         if is_delivery && self.world.broken.is_none() {
             self.acknowledge(&event);
@@ -213,9 +213,8 @@ impl Play<'_> {
         }
         let command = Command { action, round, known, dispatched_at };
         self.tale.say(|| format!("  sent to step {}: {command:?}", step.0));
-        let party = self.world.party_mut(step.at());
-        if !party.commands.contains(&command) {
-            party.commands.push(command.clone());
+        if !self.world.parties[step.at()].commands.contains(&command) {
+            self.world.party_mut(step.at()).commands.push(command.clone());
         }
         self.sent.push((step.at(), Mail::Command(command)));
     }
@@ -240,14 +239,15 @@ impl Play<'_> {
         let read_until = unread.min().map_or(Timestamp::MAX, |oldest| {
             Timestamp::from_millis(oldest.as_millis() - u64::try_from(SLACK.as_millis()).expect("it is short"))
         });
-        let read_until = if self.is(Mutant::DeadlineOverUnread) { Timestamp::MAX } else { read_until };
         let now = self.world.now;
         let due = self.log().instance.next_deadline().filter(|due| *due <= now);
         if due.is_some_and(|due| due > read_until) {
             self.saw(Sight::DeadlineHeldUp);
         }
-        let deadlines = due.is_some_and(|due| due <= read_until);
-        self.handle(Who::First, Event::Wake { deadlines }, false);
+        let is_any_due = due.is_some_and(|due| due <= read_until);
+        let takes_all = self.is(Mutant::DeadlineOverUnread) || is_any_due && self.is(Mutant::DeadlinesTogether);
+        let deadlines_until = if takes_all { Timestamp::MAX } else { read_until };
+        self.handle(Who::First, Event::Wake { deadlines_until }, false);
     }
 
     /// What changes nothing can be asked again.

@@ -1,11 +1,10 @@
 //! The fair run: from some state on nothing goes wrong any more. Whatever was on the bus by then is lost; what comes of it is that the saga
-//! ends or is parked, and that an operator can end what is parked. Then all that was lost turns up after all, and changes nothing.
+//! ends or is parked, and that an operator can end what is parked.
 
 use saga_core::machine::Effect;
 use saga_core::record::Status;
 
-use crate::acts::{Answer, Act, Deed, Who};
-use crate::config::Handlers;
+use crate::acts::{Act, Answer, Deed, Run, Who};
 use crate::laws::{self, Broken, Law};
 use crate::play::{Mail, Play, reply_event};
 use crate::world::{Outcome, Stage};
@@ -28,7 +27,6 @@ impl Play<'_> {
         self.run();
         self.check_rest();
         self.help();
-        self.late_mail();
         self.world.broken
     }
 
@@ -77,7 +75,7 @@ impl Play<'_> {
             return self.complete(step, worker);
         }
         let count = workers.len();
-        self.redeliver(step, 0);
+        self.redeliver(step, 0, Run::Through(Outcome::Done));
         let is_given_back = self.world.parties[step].workers.len() == count
             && self.world.parties[step].workers.iter().all(|worker| worker.stage == Stage::Waiting);
         if is_given_back {
@@ -92,7 +90,7 @@ impl Play<'_> {
                 self.handle(Who::First, reply_event(step, &reply), true);
             }
             Mail::Command(command) => {
-                if self.deliver(step, command.clone(), Outcome::Done) {
+                if self.deliver(step, command.clone(), Run::Through(Outcome::Done)) {
                     self.let_claims_run_out(step);
                     self.sent.push((step, Mail::Command(command)));
                 }
@@ -141,25 +139,5 @@ impl Play<'_> {
 
     fn is_parked(&self) -> bool {
         self.world.broken.is_none() && self.log().instance.status() == Status::Parked
-    }
-
-    /// Every message that was ever sent comes once more.
-    fn late_mail(&mut self) {
-        if self.world.broken.is_some() {
-            return;
-        }
-        let status = self.log().instance.status();
-        for step in 0..self.world.parties.len() {
-            let party = self.world.parties[step].clone();
-            self.sent.extend(party.commands.iter().cloned().map(|command| (step, Mail::Command(command))));
-            self.sent.extend(party.replies.iter().cloned().map(|reply| (step, Mail::Reply(reply))));
-        }
-        self.run();
-        if self.world.broken.is_none() && self.log().instance.status() != status {
-            let now = self.log().instance.status();
-            self.breaks(Law::FinalEnd, format!("it was {status} and is {now} after late messages"));
-        }
-        self.check_rest();
-        debug_assert!(self.model.config.handlers == Handlers::Keyed || self.world.parties.iter().all(|p| p.workers.is_empty()));
     }
 }

@@ -1,23 +1,25 @@
 //! The participants' shell: claim at the real barrier, run the handler, tell the barrier, reply, settle.
 
-use saga_core::ports::{Claim, ClaimAnswer, ClaimToken, Completed, Performed, Task};
-use saga_core::record::{Action, FenceAnswer, Report, RunId};
-use saga_core::Kind;
 use saga_core::participant::barrier::Row;
+use saga_core::ports::{Claim, ClaimAnswer, ClaimToken, Completed, Performed};
+use saga_core::record::{Action, FenceAnswer, Report};
+use saga_core::{Kind, Timestamp};
 
-use crate::acts::index;
+use crate::acts::Run;
 use crate::config::{Fault, HOLD, Handlers};
 use crate::coverage::Sight;
 use crate::laws::Law;
+use crate::model::Model;
 use crate::mutants::Mutant;
 use crate::play::{Mail, Play};
-use crate::world::{Command, Outcome, Reply, Stage, Worker};
+use crate::world::{Command, Outcome, Party, Reply, Stage, Worker};
 
 impl Play<'_> {
     /// Delivers a command, and says whether it met a live claim and was given back.
-    pub(crate) fn deliver(&mut self, step: usize, command: Command, outcome: Outcome) -> bool {
+    pub(crate) fn deliver(&mut self, step: usize, command: Command, run: Run) -> bool {
         self.tale.say(|| format!("step {step} gets {command:?}"));
         if self.is(Mutant::NoBarrier) && command.action != Action::Fence {
+            let Run::Through(outcome) = run else { return false };
             self.run_unguarded(step, &command, outcome);
             return false;
         }
@@ -27,9 +29,10 @@ impl Play<'_> {
             ClaimAnswer::Run { token, action, attempt: _, output: _ } => {
                 self.check_run(step, action, &command);
                 let worker = Worker { command, action, token, stage: Stage::Running };
-                match self.model.config.handlers {
-                    Handlers::Transactional => self.commit(step, worker, outcome),
-                    Handlers::Keyed => self.world.party_mut(step).workers.push(worker),
+                match (self.model.config.handlers, run) {
+                    (Handlers::Transactional, Run::Through(outcome)) => self.commit(step, worker, outcome),
+                    (Handlers::Transactional, Run::Begun) => {}
+                    (Handlers::Keyed, run) => self.begin(step, worker, run),
                 }
             }
             ClaimAnswer::Reply(report) => self.reply(step, &command, report),
@@ -39,31 +42,28 @@ impl Play<'_> {
         false
     }
 
+    fn begin(&mut self, step: usize, worker: Worker, run: Run) {
+        let workers = &mut self.world.party_mut(step).workers;
+        let at = workers.len();
+        workers.push(worker);
+        if let Run::Through(outcome) = run {
+            self.work(step, at, outcome);
+            self.complete(step, at);
+        }
+    }
+
     /// Asks the barrier.
     fn claim(&mut self, step: usize, command: &Command) -> ClaimAnswer {
-        let claim = Claim {
-            task: Task {
-                run: RunId::from_u128(1),
-                step: std::sync::Arc::clone(self.model.definition.step_name(index(step))),
-            },
-            action: command.action,
-            round: command.round,
-            known: command.known.clone(),
-            dispatched_at: command.dispatched_at,
-            hold: HOLD,
-        };
-        let at = self.row_of(command.action);
-        let (no_horizon, unsealed, unfenced) =
-            (self.is(Mutant::NoHorizon), self.is(Mutant::EmptyUndoUnsealed), self.is(Mutant::FenceUnsealed));
-        let party = self.world.party_mut(step);
-        let horizon = if no_horizon { saga_core::Timestamp::default() } else { party.horizon };
-        let before = party.rows[at].clone();
-        let answer = party.rows[at].claim(&claim, horizon, party.row_now);
-        let is_empty_undo = before == Row::default() && answer == ClaimAnswer::Reply(Report::Undone);
-        if is_empty_undo && unsealed || command.action == Action::Fence && unfenced {
-            party.rows[at] = before;
-        } else {
-            self.see_claim(step, &before, &answer, is_empty_undo);
+        let party = &self.world.parties[step];
+        let before = &party.rows[self.model.row_of(command.action)];
+        let mut row = before.clone();
+        let answer = self.model.ask(&mut row, party, command);
+        let is_empty_undo = *before == Row::default() && answer == ClaimAnswer::Reply(Report::Undone);
+        let is_unsealed = is_empty_undo && self.is(Mutant::EmptyUndoUnsealed)
+            || command.action == Action::Fence && self.is(Mutant::FenceUnsealed);
+        if row != *before && !is_unsealed {
+            self.see_claim(step, before, &answer, is_empty_undo);
+            self.world.party_mut(step).rows[self.model.row_of(command.action)] = row;
         }
         answer
     }
@@ -83,10 +83,6 @@ impl Play<'_> {
             ClaimAnswer::Reply(Report::Fenced { answer: FenceAnswer::Unknown }) => self.saw(Sight::FenceUnknown),
             _ => {}
         }
-    }
-
-    fn row_of(&self, action: Action) -> usize {
-        if self.is(Mutant::RowPerAction) { action as usize } else { 0 }
     }
 
     /// What must be true when a handler begins.
@@ -130,7 +126,7 @@ impl Play<'_> {
             return self.reply(step, &command, outcome.report(action).expect("it is final"));
         }
         self.touch(step, action, command.round, outcome);
-        let at = self.row_of(command.action);
+        let at = self.model.row_of(command.action);
         let is_stored = !self.is(Mutant::VerdictNotStored);
         let row = &mut self.world.party_mut(step).rows[at];
         if !is_stored {
@@ -140,7 +136,7 @@ impl Play<'_> {
             }
             return;
         }
-        match told(row, token, action, outcome, saga_core::Timestamp::default()) {
+        match told(row, token, action, outcome, Timestamp::default()) {
             Completed::Reply(report) => self.answer_with(step, &command, action, outcome, report),
             Completed::Free => {}
             other => panic!("a transaction cannot be overtaken: {other:?}"),
@@ -208,7 +204,7 @@ impl Play<'_> {
     pub(crate) fn complete(&mut self, step: usize, worker: usize) {
         let it = self.world.party_mut(step).workers.remove(worker);
         let Stage::Acted(outcome) = it.stage else { unreachable!("only what has acted is completed") };
-        let at = self.row_of(it.command.action);
+        let at = self.model.row_of(it.command.action);
         let party = self.world.party_mut(step);
         let completed = told(&mut party.rows[at], it.token, it.action, outcome, party.row_now);
         self.tale.say(|| format!("step {step}: told of {:?} {outcome:?}, the barrier says {completed:?}", it.action));
@@ -222,7 +218,8 @@ impl Play<'_> {
                     self.world.party_mut(step).workers.push(worker);
                 }
             }
-            Completed::Free | Completed::Overtaken if is_again => {
+            // Of one that was not overtaken the row knows enough: what comes again may as well be a new delivery.
+            Completed::Overtaken if is_again => {
                 self.world.party_mut(step).workers.push(Worker { stage: Stage::Waiting, ..it });
             }
             Completed::Free | Completed::Overtaken => {}
@@ -257,9 +254,9 @@ impl Play<'_> {
     }
 
     /// An unsettled delivery comes again.
-    pub(crate) fn redeliver(&mut self, step: usize, worker: usize) {
+    pub(crate) fn redeliver(&mut self, step: usize, worker: usize, run: Run) {
         let it = self.world.party_mut(step).workers.remove(worker);
-        let is_busy = self.deliver(step, it.command.clone(), Outcome::Done);
+        let is_busy = self.deliver(step, it.command.clone(), run);
         if is_busy && !self.is(Mutant::LiveClaimAcknowledged) {
             self.world.party_mut(step).workers.insert(worker, it);
         }
@@ -270,39 +267,78 @@ impl Play<'_> {
         let unread_since = (self.model.config.has_deadlines() && !self.is_fair).then_some(self.world.now);
         let reply = Reply { action: command.action, round: command.round, report, unread_since };
         self.tale.say(|| format!("  reply of step {step}: {:?}", reply.report));
-        let is_keyed = self.model.config.handlers == Handlers::Keyed;
-        let party = self.world.party_mut(step);
-        let ledger = &mut party.ledger;
-        let is_wrong = match &reply.report {
-            Report::Undone => {
-                ledger.is_undone = true;
-                ledger.effect && !is_keyed
+        self.keep_books(step, &reply);
+        let like = |it: &Reply| (it.action, it.round, &it.report) == (reply.action, reply.round, &reply.report);
+        let replies = &self.world.parties[step].replies;
+        match replies.iter().position(like) {
+            Some(at) if replies[at].unread_since.is_none() && unread_since.is_some() => {
+                self.world.party_mut(step).replies[at].unread_since = unread_since;
             }
-            Report::Fenced { answer: FenceAnswer::NoEffect } => {
-                ledger.fenced_round = Some(command.round);
-                ledger.effect
-            }
-            Report::Rejected { .. } => {
-                ledger.has_refused = true;
-                false
-            }
-            Report::Failed { .. } => {
-                ledger.has_failed = true;
-                false
-            }
-            _ => false,
-        };
-        let like = |it: &&mut Reply| {
-            (it.action, it.round, &it.report) == (reply.action, reply.round, &reply.report)
-        };
-        match party.replies.iter_mut().find(like) {
-            Some(known) => known.unread_since = known.unread_since.or(unread_since),
-            None => party.replies.push(reply.clone()),
-        }
-        if is_wrong {
-            self.breaks(Law::NothingLeft, format!("step {step} says {:?}, and its effect is there", reply.report));
+            Some(_) => {}
+            None => self.world.party_mut(step).replies.push(reply.clone()),
         }
         self.sent.push((step, Mail::Reply(reply)));
+    }
+
+    /// What was said is held against what is true.
+    fn keep_books(&mut self, step: usize, reply: &Reply) {
+        let ledger = self.world.parties[step].ledger;
+        let mut after = ledger;
+        let is_keyed = self.model.config.handlers == Handlers::Keyed;
+        let mut is_wrong = false;
+        match &reply.report {
+            Report::Undone => {
+                after.is_undone = true;
+                is_wrong = ledger.effect && !is_keyed;
+            }
+            Report::Fenced { answer: FenceAnswer::NoEffect } => {
+                after.fenced_round = Some(reply.round);
+                is_wrong = ledger.effect;
+            }
+            Report::Rejected { .. } => after.has_refused = true,
+            Report::Failed { .. } => after.has_failed = true,
+            _ => {}
+        }
+        if after != ledger {
+            self.world.party_mut(step).ledger = after;
+        }
+        // What an operator has seen to is there although no command did it.
+        if is_wrong && !ledger.is_declared {
+            self.breaks(Law::NothingLeft, format!("step {step} says {:?}, and its effect is there", reply.report));
+        }
+    }
+}
+
+impl Model {
+    /// Asks the barrier: the row answers, and changes.
+    fn ask(&self, row: &mut Row, party: &Party, command: &Command) -> ClaimAnswer {
+        let claim = Claim {
+            // The row does not look at whose it is.
+            task: self.task.clone(),
+            action: command.action,
+            round: command.round,
+            known: command.known.clone(),
+            dispatched_at: command.dispatched_at,
+            hold: HOLD,
+        };
+        let horizon = if self.is(Mutant::NoHorizon) { Timestamp::default() } else { party.horizon };
+        row.claim(&claim, horizon, party.row_now)
+    }
+
+    /// What a delivery would run, if anything.
+    pub(crate) fn would_run(&self, party: &Party, command: &Command) -> Option<Action> {
+        if self.is(Mutant::NoBarrier) {
+            return Some(command.action).filter(|action| *action != Action::Fence);
+        }
+        let mut row = party.rows[self.row_of(command.action)].clone();
+        match self.ask(&mut row, party, command) {
+            ClaimAnswer::Run { action, .. } => Some(action),
+            _ => None,
+        }
+    }
+
+    fn row_of(&self, action: Action) -> usize {
+        if self.is(Mutant::RowPerAction) { action as usize } else { 0 }
     }
 }
 
@@ -311,7 +347,7 @@ fn told(
     token: ClaimToken,
     action: Action,
     outcome: Outcome,
-    now: saga_core::Timestamp,
+    now: Timestamp,
 ) -> Completed {
     let performed = outcome.report(action).map_or(Performed::Again, Performed::Final);
     row.complete(token, performed, now)

@@ -87,11 +87,11 @@ impl<'a> Play<'a> {
     pub(crate) fn act(&mut self, act: Act) {
         match act {
             Act::Start => self.start(),
-            Act::Deliver { step, command, outcome } => {
+            Act::Deliver { step, command, run } => {
                 let command = self.world.parties[step].commands[command].clone();
-                self.deliver(step, command, outcome);
+                self.deliver(step, command, run);
             }
-            Act::Redeliver { step, worker } => self.redeliver(step, worker),
+            Act::Redeliver { step, worker, run } => self.redeliver(step, worker, run),
             Act::Work { step, worker, outcome } => self.work(step, worker, outcome),
             Act::Complete { step, worker } => self.complete(step, worker),
             Act::Crash { step, worker } => self.crash(step, worker),
@@ -139,11 +139,7 @@ impl<'a> Play<'a> {
     }
 
     fn expire(&mut self, step: usize) {
-        let party = &self.world.parties[step];
-        let is_fault = party.workers.iter().any(|worker| {
-            worker.stage != crate::world::Stage::Waiting && party.rows.iter().any(|row| row.is_held_by(worker.token))
-        });
-        if is_fault {
+        if self.world.parties[step].is_claimant_alive() {
             self.world.left.take(Fault::Expire);
         }
         self.let_claims_run_out(step);
@@ -156,7 +152,7 @@ impl<'a> Play<'a> {
 
     fn answer(&mut self, step: usize, reply: usize, by: Who) {
         let it = self.world.parties[step].replies[reply].clone();
-        if self.handle(by, reply_event(step, &it), true) {
+        if self.handle(by, reply_event(step, &it), true) && it.unread_since.is_some() {
             self.world.party_mut(step).replies[reply].unread_since = None;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::check::{explore, tell};
+use crate::check::{broken_by, explore, tell};
 use crate::config::Config;
 use crate::configs;
 use crate::coverage::{Coverage, Sight};
@@ -49,38 +49,48 @@ fn seen(coverage: &Coverage, is_whole: bool) -> bool {
     is_all || !is_whole
 }
 
+/// How many moves of a mutant are looked at for further laws that it breaks.
+const MOVES_MAX: usize = 100_000;
+
 /// Explores every mutant until a law catches it, prints who was caught by what, and says whether all were.
 pub(crate) fn mutants() -> bool {
-    println!("{:<24} {:<16} {:>9}  rule broken -> killed by", "mutant", "configuration", "states");
     let mut killers = Vec::new();
     let mut survivors = 0;
     for seeded in MUTANTS {
-        match kill(seeded) {
-            Some(law) => killers.push(law),
-            None => survivors += 1,
-        }
+        let laws = kill(seeded);
+        survivors += u32::from(laws.is_empty());
+        killers.extend(laws);
     }
-    println!();
+    println!("\nHow many mutants break each law:");
     for law in Law::ALL {
         let count = killers.iter().filter(|killer| **killer == law).count();
-        let remark = if count == 0 { "   SUSPECT: no mutant breaks it" } else { "" };
-        println!("{count:>4} killed by: {}{remark}", law.name());
+        let remark = match (count, law) {
+            (0, Law::NoPanic) => "   a guard beside the laws: the machine's own assertions are not switched off by any mutant",
+            (0, _) => "   SUSPECT: no mutant breaks it",
+            _ => "",
+        };
+        println!("{count:>4}  {}{remark}", law.name());
     }
-    println!("\n{} killed, {survivors} survived", killers.len());
+    println!("\n{} mutants, {survivors} survived", MUTANTS.len());
     survivors == 0
 }
 
-fn kill(seeded: &Seeded) -> Option<Law> {
-    let config = configs::named(seeded.config).expect("mutants name configurations that are there");
-    let explored = explore(&config, Some(seeded.mutant), &Arc::default());
-    let law = explored.found.map(|(law, _)| law);
-    println!(
-        "{:<24} {:<16} {:>9}  {} -> {}",
-        format!("{:?}", seeded.mutant),
-        seeded.config,
-        explored.states,
-        seeded.rule,
-        law.map_or("SURVIVED", Law::name)
-    );
-    law
+/// The laws that a mutant breaks, the one that caught it first.
+fn kill(seeded: &Seeded) -> Vec<Law> {
+    let Seeded { mutant, rule, config: name } = seeded;
+    let config = configs::named(name).expect("mutants name configurations that are there");
+    let explored = explore(&config, Some(*mutant), &Arc::default());
+    let first = explored.found.as_ref().map(|(law, _)| *law);
+    println!("{mutant:?} in {name}: broken is \"{rule}\"");
+    let Some(first) = first else {
+        println!("    SURVIVED {} states", explored.states);
+        return Vec::new();
+    };
+    println!("    killed after {} states by \"{}\"", explored.states, first.name());
+    let others = broken_by(&config, *mutant, MOVES_MAX);
+    let others: Vec<_> = others.into_iter().filter(|law| *law != first).collect();
+    for other in &others {
+        println!("    breaks, too: \"{}\"", other.name());
+    }
+    [vec![first], others].concat()
 }

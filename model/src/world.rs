@@ -1,6 +1,7 @@
 //! The state that is explored: a saga in the log, two coordinators, the bus, participants with their barrier rows, the world outside.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem::discriminant;
 use std::sync::Arc;
 
 use saga_core::Timestamp;
@@ -73,7 +74,7 @@ pub(crate) struct Command {
 }
 
 /// A reply on the bus.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reply {
     pub(crate) action: Action,
     pub(crate) round: u32,
@@ -159,14 +160,22 @@ impl World {
     }
 
     /// A number that is the same for worlds in which the same can happen. Like steps are taken for one another.
-    pub(crate) fn digest(&self, classes: &[Vec<usize>]) -> u64 {
+    pub(crate) fn digest(&self, model: &Model, bus: Bus) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (self.now, self.left, self.is_start_settled, self.is_cancel_asked, &self.calls).hash(&mut hasher);
-        self.broken.as_ref().map(|broken| broken.law).hash(&mut hasher);
-        if let Some(saga) = &self.saga {
-            saga.wake_at.is_some().hash(&mut hasher);
-            saga.instance.hash_rest(&mut hasher);
+        let mut left = self.left;
+        let mut bus = bus;
+        if let Some(Filed { instance, wake_at }) = self.saga.as_deref() {
+            wake_at.map(|at| at <= self.now).hash(&mut hasher);
+            instance.hash_rest(&mut hasher);
+            if instance.status().is_ended() {
+                left = left.after_the_end();
+            }
+            if bus == Bus::Whole && !model.has_pivot && instance.next_deadline().is_none() {
+                bus = Bus::AllRead;
+            }
         }
+        (self.now, left, self.is_start_settled, self.is_cancel_asked, &self.calls).hash(&mut hasher);
+        self.broken.as_ref().map(|broken| broken.law).hash(&mut hasher);
         match &self.second {
             Second::Away => 0.hash(&mut hasher),
             Second::Corrected => 1.hash(&mut hasher),
@@ -175,17 +184,21 @@ impl World {
                 read.instance.hash_rest(&mut hasher);
             }
         }
-        for class in classes {
-            let mut digests: Vec<u64> = class.iter().map(|step| self.step_digest(*step)).collect();
+        for class in &model.classes {
+            if let [step] = class[..] {
+                self.step_digest(step, bus).hash(&mut hasher);
+                continue;
+            }
+            let mut digests: Vec<u64> = class.iter().map(|step| self.step_digest(*step, bus)).collect();
             digests.sort_unstable();
             digests.hash(&mut hasher);
         }
         hasher.finish()
     }
 
-    fn step_digest(&self, step: usize) -> u64 {
+    fn step_digest(&self, step: usize, bus: Bus) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.parties[step].hash(&mut hasher);
+        self.parties[step].hash(bus, &mut hasher);
         let index = StepIndex(u16::try_from(step).expect("there are few steps"));
         if let Some(saga) = &self.saga {
             saga.instance.hash_step(index, &mut hasher);
@@ -196,25 +209,66 @@ impl World {
         hasher.finish()
     }
 
+    /// Whether nothing has happened since `before`. It may say no although nothing has.
+    pub(crate) fn is_still(&self, before: &Self) -> bool {
+        let same = |one: &Option<Arc<Filed>>, other: &Option<Arc<Filed>>| match (one, other) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, None) => true,
+            _ => false,
+        };
+        same(&self.saga, &before.saga)
+            && discriminant(&self.second) == discriminant(&before.second)
+            && self.parties.iter().zip(&before.parties).all(|(one, other)| Arc::ptr_eq(one, other))
+            && (self.now, self.left) == (before.now, before.left)
+            && (self.is_start_settled, self.is_cancel_asked, self.calls.len())
+                == (before.is_start_settled, before.is_cancel_asked, before.calls.len())
+            && self.broken.is_none()
+    }
+
     /// A world without what may still go wrong.
     pub(crate) fn without_faults(&self) -> Self {
         Self { left: Left::default(), ..self.clone() }
     }
 }
 
-impl Hash for Party {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
+/// How much of the bus tells worlds apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bus {
+    Whole,
+    /// Whether a reply was read makes no difference any more.
+    AllRead,
+    /// All that is on the bus is lost.
+    Lost,
+}
+
+impl Party {
+    fn hash(&self, bus: Bus, hasher: &mut impl Hasher) {
         for row in &self.rows {
             row.hash_row(self.row_now, hasher);
         }
         (self.horizon, self.ledger).hash(hasher);
-        unordered(&self.commands).hash(hasher);
-        unordered(&self.replies).hash(hasher);
+        if bus != Bus::Lost {
+            unordered(&self.commands).hash(hasher);
+            unordered(self.replies.iter().map(|reply| {
+                (reply.action, reply.round, &reply.report, reply.unread_since.filter(|_| bus == Bus::Whole))
+            }))
+            .hash(hasher);
+        }
         let workers = self.workers.iter().map(|worker| {
             let holds = self.rows.iter().any(|row| row.is_held_by(worker.token));
             (&worker.command, worker.action, worker.stage, holds && worker.stage != Stage::Waiting)
         });
         unordered(workers).hash(hasher);
+    }
+
+    /// Whether this claim has the row, and its time is not up.
+    pub(crate) fn is_held_live(&self, token: ClaimToken) -> bool {
+        self.rows.iter().any(|row| row.is_held_by(token) && row.is_held(self.row_now))
+    }
+
+    /// Whether whoever has the row is alive and its time is not up.
+    pub(crate) fn is_claimant_alive(&self) -> bool {
+        self.workers.iter().any(|worker| worker.stage != Stage::Waiting && self.is_held_live(worker.token))
     }
 }
 
@@ -247,7 +301,7 @@ pub(crate) struct Seen {
 
 impl Seen {
     pub(crate) fn new(model: &Model, world: World) -> Self {
-        let digest = world.digest(&model.classes);
+        let digest = world.digest(model, Bus::Whole);
         Self { world, digest }
     }
 }

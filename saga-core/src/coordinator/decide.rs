@@ -153,9 +153,8 @@ fn decide_wake(
         slot.pending.effects.extend(due);
     }
     slot.performed_at = now;
-    let deadlines = slot.deadlines_from <= now
-        && instance.next_deadline().is_some_and(|deadline| deadline <= now && deadline <= read_until);
-    decided(instance, Event::Wake { deadlines }, now).1
+    let deadlines_until = if slot.deadlines_from <= now { read_until } else { Timestamp::default() };
+    decided(instance, Event::Wake { deadlines_until }, now).1
 }
 
 fn decided(instance: &mut Instance, event: Event, now: Timestamp) -> (Decided, Vec<Entry>) {

@@ -26,8 +26,9 @@ pub enum Event {
     },
     /// Time has passed.
     Wake {
-        /// Whether deadlines may fire: not right after a gap, and not while older replies are still unread.
-        deadlines: bool,
+        /// Deadlines up to then may fire, if they have passed: none right after a gap, and none over a reply that is older and still
+        /// unread. A later one stays due, whichever fires before it.
+        deadlines_until: Timestamp,
     },
     /// Someone wants it undone.
     Cancel {
@@ -146,11 +147,9 @@ impl Deciding<'_> {
     fn event(&mut self, event: Event) -> Result<(), Impossible> {
         match event {
             Event::Reply { step, action, round, report } => self.reply(step, action, round, report)?,
-            Event::Wake { deadlines } => {
+            Event::Wake { deadlines_until } => {
                 self.take_held();
-                if deadlines {
-                    self.deadlines();
-                }
+                self.deadlines(deadlines_until.min(self.now));
             }
             Event::Cancel { who, why } => self.cancel(who, why),
             Event::Operate(operation) => self.operate(operation)?,

@@ -3,7 +3,7 @@
 use super::decide::Deciding;
 use super::state::{Forward, Phase, State};
 use crate::definition::{Definition, FailurePolicy, Uncomputable};
-use crate::record::{Cause, Ending, Fact, Payload, StepIndex};
+use crate::record::{Cause, Ending, Fact, Payload, StepIndex, Timestamp};
 
 impl Deciding<'_> {
     /// Dispatches what is ready, ends the saga when all is done, parks it when only an operator can go on.
@@ -66,32 +66,33 @@ impl Deciding<'_> {
         }
     }
 
-    pub(super) fn deadlines(&mut self) {
+    /// Fires the deadlines up to `due`, each judged by itself: that an early one fires says nothing of a later one.
+    pub(super) fn deadlines(&mut self, due: Timestamp) {
         if matches!(self.state.phase, Phase::Forward | Phase::Failing { .. }) {
-            self.step_deadlines();
-            self.saga_deadline();
+            self.step_deadlines(due);
+            self.saga_deadline(due);
         }
         if let Phase::Failing { until: Some(until), .. } = self.state.phase
-            && until <= self.now
+            && until <= due
         {
             self.begin_unwinding();
         }
     }
 
-    fn step_deadlines(&mut self) {
+    fn step_deadlines(&mut self, due: Timestamp) {
         for step in self.definition.indices() {
             let it = &self.state.steps[step.at()];
             let Some(deadline) = self.definition.step(step).deadline else { continue };
-            if it.forward == Forward::Running && it.dispatched_at.after(deadline) <= self.now {
+            if it.forward == Forward::Running && it.dispatched_at.after(deadline) <= due {
                 self.record(Fact::TimedOut { step });
                 self.step_failed(step, Cause::StepDeadline { step });
             }
         }
     }
 
-    fn saga_deadline(&mut self) {
+    fn saga_deadline(&mut self, due: Timestamp) {
         let Some(deadline) = self.definition.deadline else { return };
-        if self.state.overdue || self.state.started_at.after(deadline) > self.now {
+        if self.state.overdue || self.state.started_at.after(deadline) > due {
             return;
         }
         match self.state.phase {

@@ -152,7 +152,7 @@ fn no_deadline_fires_when_the_wake_does_not_allow_it() {
         saga.deadline(Duration::from_secs(5));
     });
     play.now = play.now.after(Duration::from_secs(60));
-    assert_eq!(play.event(Event::Wake { deadlines: false }), Ok(vec![]));
+    assert_eq!(play.event(NO_DEADLINES), Ok(vec![]));
     play.succeeds("a", 1);
     play.is(Status::Completed);
 }
@@ -182,7 +182,7 @@ fn held_inputs_are_taken_at_the_next_wake_in_their_order() {
     }
     play.hold(HeldInput::Cancel { who: "ann".into(), why: "too late".into() });
     assert_eq!(play.wake_in(), Some(Duration::ZERO));
-    play.event(Event::Wake { deadlines: false }).unwrap();
+    play.event(NO_DEADLINES).unwrap();
     play.is(Status::Completed);
     assert_eq!(play.count(|fact| matches!(fact, Fact::HeldTaken)), 5);
     assert_eq!(play.wakes_after(1), []);

@@ -32,6 +32,9 @@ const PAY: Contract<u64, u64, Pivot> = Contract::new("pay");
 const SHIP: Contract<u64, u64, Retriable> = Contract::new("ship");
 const BILL: Contract<u64, u64, Retriable> = Contract::new("bill");
 
+/// A wake by which no deadline may fire.
+const NO_DEADLINES: Event = Event::Wake { deadlines_until: Timestamp::from_millis(0) };
+
 /// The input of every saga here.
 const INPUT: u64 = 7;
 const NOTHING: [&str; 0] = [];
@@ -135,7 +138,7 @@ impl Play {
     /// Time passes, then the saga is woken.
     fn wakes_after(&mut self, seconds: u64) -> Vec<Fact> {
         self.now = self.now.after(Duration::from_secs(seconds));
-        self.event(Event::Wake { deadlines: true }).unwrap()
+        self.event(Event::Wake { deadlines_until: Timestamp::MAX }).unwrap()
     }
 
     fn cancels(&mut self) -> Vec<Fact> {

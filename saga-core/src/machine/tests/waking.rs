@@ -67,11 +67,29 @@ fn a_deadline_that_was_not_allowed_to_fire_stays_due() {
         saga.deadline(Duration::from_secs(3));
     });
     play.now = play.now.after(Duration::from_secs(9));
-    play.event(Event::Wake { deadlines: false }).unwrap();
+    play.event(NO_DEADLINES).unwrap();
     assert!(play.saga.next_deadline().unwrap() < play.now);
     assert!(play.saga.wake_at(play.now, &Resend::DEFAULT).unwrap() < play.now);
     play.wakes_after(0);
     play.owes(["undo a"]);
+}
+
+#[test]
+fn a_deadline_that_may_fire_takes_no_later_one_along() {
+    let mut play = Play::of(|saga| {
+        let a = saga.step(&A, |n| *n);
+        let b = saga.step(&B, |n| *n);
+        saga.configure(&a).deadline(Duration::from_secs(10));
+        saga.configure(&b).deadline(Duration::from_secs(40));
+    });
+    let deadlines_until = play.now.after(Duration::from_secs(30));
+    play.now = play.now.after(Duration::from_secs(60));
+    let facts = play.event(Event::Wake { deadlines_until }).unwrap();
+    assert_eq!(facts[0], Fact::TimedOut { step: play.index("a") });
+    assert!(!facts.contains(&Fact::TimedOut { step: play.index("b") }), "its answer is older and unread: {facts:?}");
+    assert_eq!(play.saga.next_deadline(), Some(play.saga.started_at().after(Duration::from_secs(40))));
+    play.succeeds("b", 2);
+    play.owes(["undo a", "undo b"]);
 }
 
 #[test]

@@ -180,7 +180,8 @@ impl World {
     }
 
     fn wake(&mut self, deadlines: bool) {
-        self.decide(Event::Wake { deadlines });
+        let deadlines_until = if deadlines { Timestamp::MAX } else { Timestamp::default() };
+        self.decide(Event::Wake { deadlines_until });
         self.perform_new();
         for effect in self.live.owed() {
             self.perform(effect);
