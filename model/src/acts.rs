@@ -184,11 +184,14 @@ fn workers(model: &Model, world: &World, step: usize, party: &Party, acts: &mut 
     }
 }
 
-/// What a handler may come to. An undo that is done once more is tried until it succeeds: see the page on what is presumed.
+/// What a handler may come to. An undo that is done once more is tried until it succeeds, unless the configuration says otherwise.
 fn outcomes(model: &Model, world: &World, action: Action, can_give_up: bool) -> Vec<Outcome> {
     let mut outcomes = vec![Outcome::Done];
     let has = |fault| world.left.has(fault);
     if action == Action::Undo {
+        if !can_give_up && has(Fault::GiveUp) {
+            outcomes.push(Outcome::Failed { effect: false });
+        }
         if has(Fault::UndoFail) {
             outcomes.push(Outcome::Again { effect: false });
             outcomes.extend(can_give_up.then_some(Outcome::Failed { effect: false }));

@@ -58,10 +58,14 @@ pub(crate) enum Fault {
     Prune,
     /// The callback has no answer.
     CallbackFail,
+    /// An operator's word is true when it is given, and not looked at again once the row is sealed. It may happen every time.
+    Haste,
+    /// A participant gives up undoing once more. It may happen every time.
+    GiveUp,
 }
 
 impl Fault {
-    pub(crate) const COUNT: usize = Self::CallbackFail as usize + 1;
+    pub(crate) const COUNT: usize = Self::GiveUp as usize + 1;
 }
 
 /// How often each fault may still happen.

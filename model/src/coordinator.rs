@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use saga_core::machine::{Effect, Event, Instance, Resend};
 use saga_core::ports::Known;
-use saga_core::record::{Action, Cause, Entry, Fact, FenceAnswer, Report, Resolution, Status, StepIndex};
+use saga_core::record::{Action, Cause, Entry, Fact, FenceAnswer, Operation, Report, Resolution, Status, StepIndex, Verb};
 use saga_core::Timestamp;
 
 use crate::acts::{Deed, Who};
@@ -137,7 +137,12 @@ impl Play<'_> {
             match &entry.fact {
                 Fact::Failing { cause, .. } => self.check_cause(cause),
                 Fact::TimedOut { step } => self.check_deadline(live, *step),
-                Fact::Resolved { step, resolution } => self.declare(*step, resolution),
+                Fact::Resolved { step, resolution } => {
+                    self.saw(Sight::Resolved);
+                    if !self.world.left.has(Fault::Haste) {
+                        self.declare(*step, resolution);
+                    }
+                }
                 Fact::WentForward => self.saw(Sight::WentForward),
                 Fact::LateSuccess { .. } => self.saw(Sight::LateSuccess),
                 Fact::UndoFailed { .. } => self.saw(Sight::UndoFailed),
@@ -177,9 +182,9 @@ impl Play<'_> {
         }
     }
 
-    /// An operator has seen to it, and said so.
+    /// An operator has seen to it, and said so. What he says is true of the step as it is once its row is sealed; of one in haste, when he says
+    /// so.
     fn declare(&mut self, step: StepIndex, resolution: &Resolution) {
-        self.saw(Sight::Resolved);
         let ledger = &mut self.world.party_mut(step.at()).ledger;
         ledger.is_declared = true;
         ledger.effect = matches!(resolution, Resolution::Done { .. });
@@ -266,6 +271,12 @@ impl Play<'_> {
         let version = self.log().instance.version();
         // Whoever is refused takes that for the truth.
         self.handle(by, deed.event(), by == Who::Second);
+        if let Event::Operate(Operation { verb: Verb::Resolve { step, resolution }, .. }) = deed.event()
+            && self.log().instance.version() != version
+            && self.world.left.has(Fault::Haste)
+        {
+            self.declare(step, &resolution);
+        }
         if self.log().instance.version() != version {
             self.world.left.take(match deed {
                 Deed::Retry => Fault::Retry,

@@ -209,6 +209,7 @@ impl Play<'_> {
         let completed = told(&mut party.rows[at], it.token, it.action, outcome, party.row_now);
         self.tale.say(|| format!("step {step}: told of {:?} {outcome:?}, the barrier says {completed:?}", it.action));
         let is_again = matches!(outcome, Outcome::Again { .. });
+        let is_once_more = it.action != it.command.action;
         match completed {
             Completed::Reply(report) => self.answer_with(step, &it.command, it.action, outcome, report),
             Completed::UndoAgain { token, .. } => {
@@ -218,8 +219,8 @@ impl Play<'_> {
                     self.world.party_mut(step).workers.push(worker);
                 }
             }
-            // Of one that was not overtaken the row knows enough: what comes again may as well be a new delivery.
-            Completed::Overtaken if is_again => {
+            // Of an execution that was not overtaken the row knows enough: what comes again may as well be a new delivery.
+            Completed::Overtaken | Completed::Free if is_again && (is_once_more || completed == Completed::Overtaken) => {
                 self.world.party_mut(step).workers.push(Worker { stage: Stage::Waiting, ..it });
             }
             Completed::Free | Completed::Overtaken => {}
