@@ -14,25 +14,57 @@ pub(crate) enum Act {
     /// The start command is delivered.
     Start,
     /// A command is delivered.
-    Deliver { step: usize, command: usize, run: Run },
+    Deliver {
+        step: usize,
+        command: usize,
+        run: Run,
+    },
     /// An unsettled command is delivered again.
-    Redeliver { step: usize, worker: usize, run: Run },
+    Redeliver {
+        step: usize,
+        worker: usize,
+        run: Run,
+    },
     /// A handler does its work.
-    Work { step: usize, worker: usize, outcome: Outcome },
+    Work {
+        step: usize,
+        worker: usize,
+        outcome: Outcome,
+    },
     /// The barrier is told how it went, and the reply is sent.
-    Complete { step: usize, worker: usize },
+    Complete {
+        step: usize,
+        worker: usize,
+    },
     /// The participant crashes; the delivery will come again.
-    Crash { step: usize, worker: usize },
+    Crash {
+        step: usize,
+        worker: usize,
+    },
     /// The time of the claim on a row is up.
-    Expire { step: usize },
+    Expire {
+        step: usize,
+    },
     /// A coordinator gets a reply.
-    Answer { step: usize, reply: usize, by: Who },
+    Answer {
+        step: usize,
+        reply: usize,
+        by: Who,
+    },
     /// A reply that waited to be read was lost.
-    Lose { step: usize, reply: usize },
+    Lose {
+        step: usize,
+        reply: usize,
+    },
     /// A reply reaches a coordinator that does not know the definition.
-    Hold { step: usize, reply: usize },
+    Hold {
+        step: usize,
+        reply: usize,
+    },
     /// A participant forgets its row.
-    Prune { step: usize },
+    Prune {
+        step: usize,
+    },
     /// What is owed is sent again.
     Resend,
     /// Time passes.
@@ -41,10 +73,17 @@ pub(crate) enum Act {
     Wake,
     /// The second coordinator reads the saga.
     Read,
-    Cancel { by: Who },
-    Operate { deed: Deed, by: Who },
+    Cancel {
+        by: Who,
+    },
+    Operate {
+        deed: Deed,
+        by: Who,
+    },
     /// The callback is made.
-    Call { answer: Answer },
+    Call {
+        answer: Answer,
+    },
 }
 
 /// How far a handler gets at once, if it is called.
@@ -123,7 +162,7 @@ pub(crate) fn possible(model: &Model, world: &World, acts: &mut Vec<Act>) {
             acts.push(Act::Prune { step });
         }
     }
-    coordinators(model, world, saga, acts);
+    coordinators(world, saga, acts);
     operators(model, world, saga, acts);
 }
 
@@ -197,7 +236,8 @@ fn outcomes(model: &Model, world: &World, action: Action, can_give_up: bool) -> 
             outcomes.extend(can_give_up.then_some(Outcome::Failed { effect: false }));
         }
     } else if action == Action::Execute {
-        let effects: &[bool] = if model.config.handlers == Handlers::Keyed { &[false, true] } else { &[false] };
+        let effects: &[bool] =
+            if model.config.handlers == Handlers::Keyed { &[false, true] } else { &[false] };
         outcomes.extend(has(Fault::Refuse).then_some(Outcome::Refused));
         if has(Fault::Fail) {
             outcomes.extend(effects.iter().map(|effect| Outcome::Failed { effect: *effect }));
@@ -231,7 +271,7 @@ fn can_be_pruned(saga: &Filed, step: usize, party: &Party) -> bool {
     is_idle && is_finished && party.horizon <= saga.instance.started_at()
 }
 
-fn coordinators(model: &Model, world: &World, saga: &Filed, acts: &mut Vec<Act>) {
+fn coordinators(world: &World, saga: &Filed, acts: &mut Vec<Act>) {
     let owed = saga.instance.owed();
     if owed.iter().any(|effect| matches!(effect, Effect::Command { .. })) {
         acts.push(Act::Resend);
@@ -242,7 +282,7 @@ fn coordinators(model: &Model, world: &World, saga: &Filed, acts: &mut Vec<Act>)
             acts.extend([Answer::Failed, Answer::Forgotten].map(|answer| Act::Call { answer }));
         }
     }
-    if world.left.has(Fault::Leap) && model.config.has_deadlines() {
+    if world.left.has(Fault::Leap) && saga.instance.next_deadline().is_some() {
         acts.push(Act::Leap);
     }
     // A held input is what makes it due at once.

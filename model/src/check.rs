@@ -31,10 +31,9 @@ pub(crate) fn explore(config: &Config, mutant: Option<Mutant>, coverage: &Arc<Co
     let begun = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let model = Model::new(config.clone(), mutant, Arc::clone(coverage));
-    let checker = model.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-    let found = checker.discoveries().into_iter().map(|(name, path)| {
-        (law(name), path.into_actions())
-    });
+    let checker =
+        model.checker().threads(threads).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let found = checker.discoveries().into_iter().map(|(name, path)| (law(name), path.into_actions()));
     Explored {
         states: checker.unique_state_count(),
         depth: checker.max_depth(),

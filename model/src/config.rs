@@ -108,6 +108,8 @@ pub(crate) struct Config {
     pub(crate) name: &'static str,
     pub(crate) steps: Vec<Shape>,
     pub(crate) policy: FailurePolicy,
+    /// The saga's own.
+    pub(crate) deadline: Option<Duration>,
     pub(crate) has_callback: bool,
     pub(crate) handlers: Handlers,
     pub(crate) budget: Vec<(Fault, u8)>,
@@ -123,14 +125,25 @@ pub(crate) const SLACK: Duration = Duration::from_secs(1);
 pub(crate) const HOLD: Duration = Duration::from_millis(1);
 
 impl Config {
-    pub(crate) fn new(name: &'static str, handlers: Handlers, steps: Vec<Shape>, budget: &[(Fault, u8)]) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        handlers: Handlers,
+        steps: Vec<Shape>,
+        budget: &[(Fault, u8)],
+    ) -> Self {
         let policy = FailurePolicy::Grace(Duration::ZERO);
-        Self { name, steps, policy, has_callback: false, handlers, budget: budget.to_vec() }
+        Self { name, steps, policy, deadline: None, has_callback: false, handlers, budget: budget.to_vec() }
     }
 
     /// Those in flight may finish until the next leap.
     pub(crate) fn patient(mut self) -> Self {
         self.policy = FailurePolicy::Grace(LEAP / 2);
+        self
+    }
+
+    /// The saga has a deadline, shorter than a leap.
+    pub(crate) fn overdue_soon(mut self) -> Self {
+        self.deadline = Some(LEAP / 3);
         self
     }
 
@@ -140,7 +153,7 @@ impl Config {
     }
 
     pub(crate) fn has_deadlines(&self) -> bool {
-        self.steps.iter().any(|step| step.deadline.is_some())
+        self.deadline.is_some() || self.steps.iter().any(|step| step.deadline.is_some())
     }
 
     /// Groups of steps that differ in nothing but their place: which of them is which makes no difference.

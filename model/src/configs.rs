@@ -7,8 +7,8 @@ use saga_core::Kind;
 
 use crate::config::{Config, Fault, Handlers, Shape};
 use Fault::{
-    Abandon, Again, CallbackFail, Cancel, Crash, Expire, Fail, GiveUp, Haste, Hold, Leap, Lose, Prune, Refuse, Resolve, Retry, Stale,
-    UndoFail,
+    Abandon, Again, CallbackFail, Cancel, Crash, Expire, Fail, GiveUp, Haste, Hold, Leap, Lose, Prune,
+    Refuse, Resolve, Retry, Stale, UndoFail,
 };
 use Handlers::{Keyed, Transactional};
 
@@ -44,6 +44,14 @@ impl Shape {
     }
 }
 
+/// Those with the most states; the quick check leaves them out.
+const LONG: [&str; 5] = ["parallel", "operators-pivot", "claims-one", "claims-parallel", "claims-no-undo"];
+
+/// The quick check: a minute's worth, in which everything worth seeing is seen.
+pub(crate) fn quick() -> Vec<Config> {
+    of_steps(3).into_iter().filter(|config| !LONG.contains(&config.name)).collect()
+}
+
 /// All configurations of at most so many steps.
 pub(crate) fn of_steps(max: usize) -> Vec<Config> {
     let all = [shapes(), doubts(), people(), claims(), wide()].concat();
@@ -64,18 +72,13 @@ fn presumed() -> Vec<Config> {
             vec![undoable(&[]), pivot(&[0]).soon()],
             &[(Leap, 1), (Resolve, 1), (Haste, 1)],
         ),
-        Config::new(
-            "presumed-undo",
-            Keyed,
-            vec![undoable(&[])],
-            &[(Expire, 1), (Cancel, 1), (GiveUp, 1)],
-        ),
+        Config::new("presumed-undo", Keyed, vec![undoable(&[])], &[(Expire, 1), (Cancel, 1), (GiveUp, 1)]),
     ]
 }
 
 /// Refusals, failures, failing undos and a cancel, in every shape of three steps.
 fn shapes() -> Vec<Config> {
-    let faults = [(Refuse, 1), (Fail, 1), (Again, 1), (UndoFail, 1), (Cancel, 1)];
+    let faults = [(Refuse, 2), (Fail, 2), (Again, 1), (UndoFail, 2), (Cancel, 1), (Leap, 1), (Retry, 1)];
     let config = |name, steps| Config::new(name, Transactional, steps, &faults);
     vec![
         config("one", vec![undoable(&[])]),
@@ -95,6 +98,12 @@ fn doubts() -> Vec<Config> {
             vec![undoable(&[]), pivot(&[0]).soon(), retriable(&[1])],
             &[(Refuse, 1), (Fail, 1), (Again, 1), (Cancel, 1), (Leap, 1), (Lose, 1), (Resolve, 1)],
         ),
+        config(
+            "overdue",
+            vec![undoable(&[]), pivot(&[0]), retriable(&[1])],
+            &[(Refuse, 1), (Fail, 1), (Cancel, 1), (Leap, 1), (Lose, 1), (Retry, 1)],
+        )
+        .overdue_soon(),
         config(
             "no-undo",
             vec![undoable(&[]), no_undo(&[]).soon(), undoable(&[1])],
@@ -139,11 +148,23 @@ fn people() -> Vec<Config> {
             vec![undoable(&[]), undoable(&[]), no_undo(&[0])],
             &[(Hold, 2), (Refuse, 1), (Fail, 1), (Cancel, 1)],
         ),
-        config("callback", vec![undoable(&[])], &[(CallbackFail, 3), (Refuse, 1), (Cancel, 1), (Abandon, 1), (Retry, 1)])
-            .with_callback(),
-        config("pivot-cancel", vec![undoable(&[]), pivot(&[0])], &[(Cancel, 1), (Fail, 1), (Refuse, 1), (Again, 1)]),
+        config(
+            "callback",
+            vec![undoable(&[])],
+            &[(CallbackFail, 3), (Refuse, 1), (Cancel, 1), (Abandon, 1), (Retry, 1)],
+        )
+        .with_callback(),
+        config(
+            "pivot-cancel",
+            vec![undoable(&[]), pivot(&[0])],
+            &[(Cancel, 1), (Fail, 1), (Refuse, 1), (Again, 1), (Retry, 1)],
+        ),
         config("crash-commit", vec![undoable(&[]), undoable(&[])], &[(Crash, 1), (Refuse, 1)]),
-        config("pruned", vec![undoable(&[]), undoable(&[0])], &[(Prune, 1), (Fail, 1), (Cancel, 1), (UndoFail, 1)]),
+        config(
+            "pruned",
+            vec![undoable(&[]), undoable(&[0])],
+            &[(Prune, 2), (Fail, 1), (Again, 1), (Cancel, 1), (UndoFail, 2), (Retry, 1)],
+        ),
     ]
 }
 
@@ -161,11 +182,11 @@ fn claims() -> Vec<Config> {
             vec![undoable(&[]), undoable(&[0])],
             &[(Crash, 1), (Expire, 1), (Again, 1), (Refuse, 1), (Fail, 1), (Cancel, 1)],
         ),
-        config("claims-parallel", vec![undoable(&[]), undoable(&[]), undoable(&[])], &[
-            (Crash, 1),
-            (Expire, 1),
-            (Fail, 1),
-        ]),
+        config(
+            "claims-parallel",
+            vec![undoable(&[]), undoable(&[]), undoable(&[])],
+            &[(Crash, 1), (Expire, 1), (Fail, 1)],
+        ),
         config(
             "claims-pivot",
             vec![undoable(&[]), pivot(&[0]).soon()],
@@ -186,13 +207,13 @@ fn wide() -> Vec<Config> {
         config(
             "parallel-4",
             vec![undoable(&[]), undoable(&[]), undoable(&[]), undoable(&[])],
-            &[(Refuse, 1), (Fail, 1), (UndoFail, 1), (Cancel, 1)],
+            &[(Refuse, 2), (Fail, 1), (UndoFail, 1), (Cancel, 1), (Leap, 1)],
         )
         .patient(),
         config(
             "diamond-4",
             vec![undoable(&[]), undoable(&[0]), undoable(&[0]), undoable(&[1, 2])],
-            &[(Refuse, 1), (Fail, 1), (UndoFail, 1), (Cancel, 1)],
+            &[(Refuse, 1), (Fail, 1), (UndoFail, 2), (Cancel, 1), (Retry, 1)],
         ),
         config(
             "pivot-4",

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use saga_core::Timestamp;
 use saga_core::machine::{Effect, Event, Instance, Resend};
 use saga_core::ports::Known;
-use saga_core::record::{Action, Cause, Entry, Fact, FenceAnswer, Operation, Report, Resolution, Status, StepIndex, Verb};
-use saga_core::Timestamp;
+use saga_core::record::{
+    Action, Cause, Entry, Fact, FenceAnswer, Operation, Report, Resolution, Status, StepIndex, Verb,
+};
 
 use crate::acts::{Deed, Who};
 use crate::config::{Fault, SLACK};
@@ -83,7 +85,8 @@ impl Play<'_> {
     }
 
     fn wake_at(&self, live: &Instance, entries: &[Entry]) -> Option<Timestamp> {
-        let dispatches = |entry: &Entry| matches!(entry.fact, Fact::Dispatched { .. } | Fact::UndoDispatched { .. });
+        let dispatches =
+            |entry: &Entry| matches!(entry.fact, Fact::Dispatched { .. } | Fact::UndoDispatched { .. });
         if self.is(Mutant::WakeForgotten) && entries.iter().any(dispatches) {
             return None;
         }
@@ -159,11 +162,25 @@ impl Play<'_> {
             Cause::Rejected { step, .. } => ledger(step).has_refused || ledger(step).is_declared,
             Cause::Failed { step, .. } => ledger(step).has_failed,
             Cause::Cancelled { .. } => self.world.is_cancel_asked,
-            // These come from the clock, and are checked as they fire.
+            Cause::SagaDeadline => return self.check_saga_deadline(),
+            // It comes from the clock, and is checked as it fires.
             _ => true,
         };
         if !is_true {
             self.breaks(Law::Cause, format!("it turns back for what has not happened: {cause:?}"));
+        }
+    }
+
+    fn check_saga_deadline(&mut self) {
+        let due = self.model.config.deadline.map(|deadline| self.log().instance.started_at().after(deadline));
+        let Some(due) = due.filter(|due| *due <= self.world.now) else {
+            return self.breaks(Law::Cause, "the saga's deadline fires before its time");
+        };
+        let mut replies = self.world.parties.iter().flat_map(|party| &party.replies);
+        if let Some(unread) =
+            replies.find(|reply| reply.unread_since.is_some_and(|unread| unread < due)).cloned()
+        {
+            self.breaks(Law::Deadline, format!("the saga is taken for overdue; unread: {unread:?}"));
         }
     }
 
@@ -240,9 +257,12 @@ impl Play<'_> {
 
     /// As the coordinator decides a wake: deadlines fire up to the oldest reply that is unread.
     pub(crate) fn wake(&mut self) {
-        let unread = self.world.parties.iter().flat_map(|party| &party.replies).filter_map(|it| it.unread_since);
+        let unread =
+            self.world.parties.iter().flat_map(|party| &party.replies).filter_map(|it| it.unread_since);
         let read_until = unread.min().map_or(Timestamp::MAX, |oldest| {
-            Timestamp::from_millis(oldest.as_millis() - u64::try_from(SLACK.as_millis()).expect("it is short"))
+            Timestamp::from_millis(
+                oldest.as_millis() - u64::try_from(SLACK.as_millis()).expect("it is short"),
+            )
         });
         let now = self.world.now;
         let due = self.log().instance.next_deadline().filter(|due| *due <= now);
@@ -250,7 +270,8 @@ impl Play<'_> {
             self.saw(Sight::DeadlineHeldUp);
         }
         let is_any_due = due.is_some_and(|due| due <= read_until);
-        let takes_all = self.is(Mutant::DeadlineOverUnread) || is_any_due && self.is(Mutant::DeadlinesTogether);
+        let takes_all =
+            self.is(Mutant::DeadlineOverUnread) || is_any_due && self.is(Mutant::DeadlinesTogether);
         let deadlines_until = if takes_all { Timestamp::MAX } else { read_until };
         self.handle(Who::First, Event::Wake { deadlines_until }, false);
     }
@@ -335,7 +356,9 @@ impl Play<'_> {
                         self.send(crate::acts::index(step), Action::Execute, 1);
                     }
                 }
-                Fact::UndoDispatched { step, action: Action::Fence, round } if self.is(Mutant::FenceLeftOut) => {
+                Fact::UndoDispatched { step, action: Action::Fence, round }
+                    if self.is(Mutant::FenceLeftOut) =>
+                {
                     self.pretend_fenced(*step, *round, FenceAnswer::NoEffect);
                 }
                 Fact::Resolving { step, round, .. } if self.is(Mutant::ResolvedUnsealed) => {

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use saga_core::definition::{Definition, StepRef};
 use saga_core::ports::{CallbackError, Ended};
 use saga_core::{
-    Callback, Compensatable, Contract, Ending, Kind, NoUndo, Pivot, Retriable, Retry, Saga, SagaBuilder, StepKind,
+    Callback, Compensatable, Contract, Ending, Kind, NoUndo, Pivot, Retriable, Retry, Saga, SagaBuilder,
+    StepKind,
 };
 
 use crate::config::Config;
@@ -31,6 +32,9 @@ pub(crate) fn define(config: &Config, mutant: Option<Mutant>) -> Arc<Definition>
         steps.push(step);
     }
     saga.on_first_failure(config.policy);
+    if let Some(deadline) = config.deadline {
+        saga.deadline(deadline);
+    }
     if config.has_callback {
         for ending in [Ending::Completed, Ending::RolledBack, Ending::Abandoned] {
             saga.callback(ending, Arc::new(Told));

@@ -41,7 +41,9 @@ impl Play<'_> {
 
     /// One move, if anything is left to happen.
     fn moves(&mut self) -> bool {
-        if let Some(step) = (0..self.world.parties.len()).find(|step| !self.world.parties[*step].workers.is_empty()) {
+        if let Some(step) =
+            (0..self.world.parties.len()).find(|step| !self.world.parties[*step].workers.is_empty())
+        {
             self.work_on(step);
             return true;
         }
@@ -57,9 +59,7 @@ impl Play<'_> {
         }
         self.wake();
         self.resend();
-        let is_due = |effect: &Effect| {
-            matches!(effect, Effect::Callback { not_before, .. } if *not_before <= self.world.now)
-        };
+        let is_due = |effect: &Effect| matches!(effect, Effect::Callback { not_before, .. } if *not_before <= self.world.now);
         if self.log().instance.owed().iter().any(is_due) {
             self.act(Act::Call { answer: Answer::Recorded });
         }

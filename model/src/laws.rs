@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use saga_core::record::Status;
 use saga_core::Kind;
+use saga_core::record::Status;
 use stateright::Property;
 
 use crate::model::Model;
@@ -87,20 +87,8 @@ pub(crate) fn properties() -> Vec<Property<Model>> {
         }
     }
     let conditions: [fn(&Model, &Seen) -> bool; 14] = [
-        kept::<0>,
-        kept::<1>,
-        kept::<2>,
-        kept::<3>,
-        kept::<4>,
-        kept::<5>,
-        kept::<6>,
-        kept::<7>,
-        kept::<8>,
-        kept::<9>,
-        kept::<10>,
-        kept::<11>,
-        kept::<12>,
-        kept::<13>,
+        kept::<0>, kept::<1>, kept::<2>, kept::<3>, kept::<4>, kept::<5>, kept::<6>, kept::<7>, kept::<8>,
+        kept::<9>, kept::<10>, kept::<11>, kept::<12>, kept::<13>,
     ];
     Law::ALL.iter().map(|law| Property::always(law.name(), conditions[*law as usize])).collect()
 }

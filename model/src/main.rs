@@ -15,11 +15,13 @@ mod mutants;
 mod participant;
 mod play;
 mod report;
+#[cfg(test)]
+mod tests;
 mod world;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: saga-model check [--steps N] [NAME...] | mutants";
+const USAGE: &str = "usage: saga-model check [--steps N | --quick | NAME...] | mutants";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -31,11 +33,14 @@ fn main() -> ExitCode {
             Ok(count) => report::check(&configs::of_steps(count), true),
             Err(_) => return misused(),
         },
+        ["check", "--quick"] => report::check(&configs::quick(), true),
         ["check"] => report::check(&configs::of_steps(3), true),
-        ["check", ref names @ ..] => match names.iter().map(|name| configs::named(name)).collect::<Option<Vec<_>>>() {
-            Some(configs) => report::check(&configs, false),
-            None => return misused(),
-        },
+        ["check", ref names @ ..] => {
+            match names.iter().map(|name| configs::named(name)).collect::<Option<Vec<_>>>() {
+                Some(configs) => report::check(&configs, false),
+                None => return misused(),
+            }
+        }
         _ => return misused(),
     };
     if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -56,7 +56,8 @@ impl Model {
             play.act(act);
             play.world
         }));
-        let mut next = acted.unwrap_or_else(|panic| World { broken: Some(panicked(&*panic)), ..world.clone() });
+        let mut next =
+            acted.unwrap_or_else(|panic| World { broken: Some(panicked(&*panic)), ..world.clone() });
         if next.is_still(world) {
             return None;
         }

@@ -78,9 +78,15 @@ impl Play<'_> {
             self.saw(Sight::EmptyUndo);
         }
         match answer {
-            ClaimAnswer::Reply(Report::Fenced { answer: FenceAnswer::NoEffect }) => self.saw(Sight::FenceNoEffect),
-            ClaimAnswer::Reply(Report::Fenced { answer: FenceAnswer::Done { .. } }) => self.saw(Sight::FenceDone),
-            ClaimAnswer::Reply(Report::Fenced { answer: FenceAnswer::Unknown }) => self.saw(Sight::FenceUnknown),
+            ClaimAnswer::Reply(Report::Fenced { answer: FenceAnswer::NoEffect }) => {
+                self.saw(Sight::FenceNoEffect)
+            }
+            ClaimAnswer::Reply(Report::Fenced { answer: FenceAnswer::Done { .. } }) => {
+                self.saw(Sight::FenceDone)
+            }
+            ClaimAnswer::Reply(Report::Fenced { answer: FenceAnswer::Unknown }) => {
+                self.saw(Sight::FenceUnknown)
+            }
             _ => {}
         }
     }
@@ -119,7 +125,8 @@ impl Play<'_> {
     fn commit(&mut self, step: usize, worker: Worker, outcome: Outcome) {
         let Worker { command, action, token, .. } = worker;
         self.use_up(action, outcome);
-        if self.is(Mutant::ReplyBeforeCommit) && outcome == Outcome::Done && self.world.left.has(Fault::Crash) {
+        if self.is(Mutant::ReplyBeforeCommit) && outcome == Outcome::Done && self.world.left.has(Fault::Crash)
+        {
             // The reply is out, and then the transaction is rolled back.
             self.world.left.take(Fault::Crash);
             self.world.party_mut(step).rows = Default::default();
@@ -196,7 +203,10 @@ impl Play<'_> {
             self.breaks(Law::NothingLeft, format!("step {step} has an effect after it was undone"));
         }
         if fenced.is_some_and(|fenced| round <= fenced) {
-            self.breaks(Law::NothingLeft, format!("step {step} has an effect after a fence said that there is none"));
+            self.breaks(
+                Law::NothingLeft,
+                format!("step {step} has an effect after a fence said that there is none"),
+            );
         }
     }
 
@@ -207,7 +217,9 @@ impl Play<'_> {
         let at = self.model.row_of(it.command.action);
         let party = self.world.party_mut(step);
         let completed = told(&mut party.rows[at], it.token, it.action, outcome, party.row_now);
-        self.tale.say(|| format!("step {step}: told of {:?} {outcome:?}, the barrier says {completed:?}", it.action));
+        self.tale.say(|| {
+            format!("step {step}: told of {:?} {outcome:?}, the barrier says {completed:?}", it.action)
+        });
         let is_again = matches!(outcome, Outcome::Again { .. });
         let is_once_more = it.action != it.command.action;
         match completed {
@@ -220,7 +232,9 @@ impl Play<'_> {
                 }
             }
             // Of an execution that was not overtaken the row knows enough: what comes again may as well be a new delivery.
-            Completed::Overtaken | Completed::Free if is_again && (is_once_more || completed == Completed::Overtaken) => {
+            Completed::Overtaken | Completed::Free
+                if is_again && (is_once_more || completed == Completed::Overtaken) =>
+            {
                 self.world.party_mut(step).workers.push(Worker { stage: Stage::Waiting, ..it });
             }
             Completed::Free | Completed::Overtaken => {}
@@ -228,7 +242,14 @@ impl Play<'_> {
     }
 
     /// Answers with what the barrier has stored. Undoing once more is reported to nobody.
-    fn answer_with(&mut self, step: usize, command: &Command, action: Action, outcome: Outcome, report: Report) {
+    fn answer_with(
+        &mut self,
+        step: usize,
+        command: &Command,
+        action: Action,
+        outcome: Outcome,
+        report: Report,
+    ) {
         if outcome == Outcome::Refused && !matches!(report, Report::Rejected { .. }) {
             self.saw(Sight::RefusalDoubted);
         }
@@ -269,7 +290,8 @@ impl Play<'_> {
         let reply = Reply { action: command.action, round: command.round, report, unread_since };
         self.tale.say(|| format!("  reply of step {step}: {:?}", reply.report));
         self.keep_books(step, &reply);
-        let like = |it: &Reply| (it.action, it.round, &it.report) == (reply.action, reply.round, &reply.report);
+        let like =
+            |it: &Reply| (it.action, it.round, &it.report) == (reply.action, reply.round, &reply.report);
         let replies = &self.world.parties[step].replies;
         match replies.iter().position(like) {
             Some(at) if replies[at].unread_since.is_none() && unread_since.is_some() => {
@@ -305,7 +327,10 @@ impl Play<'_> {
         }
         // What an operator has seen to is there although no command did it.
         if is_wrong && !ledger.is_declared {
-            self.breaks(Law::NothingLeft, format!("step {step} says {:?}, and its effect is there", reply.report));
+            self.breaks(
+                Law::NothingLeft,
+                format!("step {step} says {:?}, and its effect is there", reply.report),
+            );
         }
     }
 }
@@ -343,13 +368,7 @@ impl Model {
     }
 }
 
-fn told(
-    row: &mut Row,
-    token: ClaimToken,
-    action: Action,
-    outcome: Outcome,
-    now: Timestamp,
-) -> Completed {
+fn told(row: &mut Row, token: ClaimToken, action: Action, outcome: Outcome, now: Timestamp) -> Completed {
     let performed = outcome.report(action).map_or(Performed::Again, Performed::Final);
     row.complete(token, performed, now)
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use saga_core::Payload;
 use saga_core::machine::{Event, Instance};
 use saga_core::record::{Action, Entry, Fact, HeldInput, Report, RunId};
-use saga_core::Payload;
 
 use crate::acts::{Act, Answer, Who, index};
 use crate::config::{Fault, HOLD, LEAP};

@@ -1,6 +1,7 @@
 //! The tables.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::check::{broken_by, explore, tell};
 use crate::config::Config;
@@ -11,8 +12,12 @@ use crate::mutants::{MUTANTS, Seeded};
 
 /// Explores the configurations, prints a table, and says whether all is well. `is_whole`: everything worth seeing must have been seen.
 pub(crate) fn check(configs: &[Config], is_whole: bool) -> bool {
+    let begun = Instant::now();
     let coverage = Arc::<Coverage>::default();
-    println!("{:<18} {:>5} {:>10} {:>6} {:>8}  verdict", "configuration", "steps", "states", "depth", "seconds");
+    println!(
+        "{:<18} {:>5} {:>10} {:>6} {:>8}  verdict",
+        "configuration", "steps", "states", "depth", "seconds"
+    );
     let mut is_good = true;
     let mut total = 0;
     for config in configs {
@@ -32,7 +37,7 @@ pub(crate) fn check(configs: &[Config], is_whole: bool) -> bool {
             println!("\nBROKEN in {}: {}\n{}", config.name, law.name(), tell(config, None, &path));
         }
     }
-    println!("{total} states in all\n");
+    println!("{total} states in all, in {:.1} s\n", begun.elapsed().as_secs_f64());
     seen(&coverage, is_whole) && is_good
 }
 
@@ -65,7 +70,9 @@ pub(crate) fn mutants() -> bool {
     for law in Law::ALL {
         let count = killers.iter().filter(|killer| **killer == law).count();
         let remark = match (count, law) {
-            (0, Law::NoPanic) => "   a guard beside the laws: the machine's own assertions are not switched off by any mutant",
+            (0, Law::NoPanic) => {
+                "   a guard beside the laws: the machine's own assertions are not switched off by any mutant"
+            }
             (0, _) => "   SUSPECT: no mutant breaks it",
             _ => "",
         };

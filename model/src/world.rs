@@ -154,7 +154,9 @@ impl World {
     /// What the second coordinator goes by, if others have gone on meanwhile.
     pub(crate) fn stale(&self) -> Option<&Arc<Filed>> {
         match (&self.second, &self.saga) {
-            (Second::Read(read), Some(saga)) if read.instance.version() != saga.instance.version() => Some(read),
+            (Second::Read(read), Some(saga)) if read.instance.version() != saga.instance.version() => {
+                Some(read)
+            }
             _ => None,
         }
     }

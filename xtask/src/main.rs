@@ -3,6 +3,7 @@
 mod checkout;
 mod command;
 mod conformance;
+mod model;
 mod processes;
 mod servers;
 mod test;
@@ -31,6 +32,8 @@ fn main() -> ExitCode {
             Ok(plan) => run_checkout(&plan),
             Err(problem) => return misused(&problem),
         },
+        ["model", args @ ..] => model::check(args),
+        ["mutants"] => model::mutants(),
         ["servers", args @ ..] => servers(args),
         ["bench", "core"] => bench_core(),
         [other, ..] => return misused(&format!("there is no command {other:?}")),
@@ -100,6 +103,11 @@ fn usage() -> String {
          Runs the checkout over these brokers, in one process and in seven, undisturbed and with the broker killed and\n\
          started in the middle; every 10th of the {orders} orders is refused by payment. Starts the servers it needs.\n\n\
          {servers}\n\n\
+         Usage: cargo xtask model [--steps N | --quick | NAME...]\n\n\
+         Explores every state of sagas of up to three steps, or of N, on the real machine and the real barrier, whatever is lost,\n\
+         doubled, late or dead meanwhile; and tells the way to every law that is broken.\n\n\
+         Usage: cargo xtask mutants\n\n\
+         Breaks one rule of the design after the other, and shows by which law of the model each is caught.\n\n\
          Usage: cargo xtask bench core\n\n\
          Measures sagas in memory: throughput, latency, CPU and memory of each.\n",
         orders = checkout::ORDERS,

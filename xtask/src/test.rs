@@ -36,6 +36,11 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "tests", what: "all tests, with all features", run: cases::all_features },
     Stage { name: "defaults", what: "the tests that need a feature to be off", run: cases::defaults },
     Stage {
+        name: "model",
+        what: "a quick model check finds nothing, and every mutant is caught",
+        run: model,
+    },
+    Stage {
         name: "conformance",
         what: "every bus keeps its promises, against real servers",
         run: conformance,
@@ -215,6 +220,11 @@ fn advisories(context: &Context) -> Outcome {
 
 fn deny(context: &Context, args: &[&str]) -> Result<(), String> {
     run_command(program(context.tools.deny.as_ref()?, [&["deny"], args].concat()))
+}
+
+fn model(_: &Context) -> Outcome {
+    let both = crate::model::check(&["--quick"]).and_then(|_| crate::model::mutants());
+    both.map(drop).into()
 }
 
 fn conformance(_: &Context) -> Outcome {

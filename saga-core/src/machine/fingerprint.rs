@@ -34,7 +34,9 @@ impl Instance {
         let state = &self.state;
         match state.phase {
             Phase::Forward => 0.hash(hasher),
-            Phase::Failing { since, until } => (1, until, until.is_some_and(|until| until <= since)).hash(hasher),
+            Phase::Failing { since, until } => {
+                (1, until, until.is_some_and(|until| until <= since)).hash(hasher)
+            }
             Phase::Unwinding => 2.hash(hasher),
             Phase::Ended { ending, at: _ } => (3, ending).hash(hasher),
         }

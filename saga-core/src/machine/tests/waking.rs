@@ -86,7 +86,10 @@ fn a_deadline_that_may_fire_takes_no_later_one_along() {
     play.now = play.now.after(Duration::from_secs(60));
     let facts = play.event(Event::Wake { deadlines_until }).unwrap();
     assert_eq!(facts[0], Fact::TimedOut { step: play.index("a") });
-    assert!(!facts.contains(&Fact::TimedOut { step: play.index("b") }), "its answer is older and unread: {facts:?}");
+    assert!(
+        !facts.contains(&Fact::TimedOut { step: play.index("b") }),
+        "its answer is older and unread: {facts:?}"
+    );
     assert_eq!(play.saga.next_deadline(), Some(play.saga.started_at().after(Duration::from_secs(40))));
     play.succeeds("b", 2);
     play.owes(["undo a", "undo b"]);
