@@ -5,6 +5,9 @@
 mod error;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod plan;
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub mod postgres;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod reading;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -1,8 +1,9 @@
-//! `cargo xtask servers`: real brokers on this machine, on loopback and free ports, installed and started from nothing.
+//! `cargo xtask servers`: real brokers and a database on this machine, on loopback and free ports, installed and started from nothing.
 
 mod kafka;
 mod nats;
 mod place;
+mod postgres;
 mod process;
 mod rabbit;
 mod state;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use self::place::Place;
 use self::state::State;
 
-/// A broker that can be installed and started here.
+/// A server that can be installed and started here.
 struct Server {
     name: &'static str,
     version: &'static str,
@@ -34,7 +35,7 @@ struct Server {
     clean: fn(&Place),
 }
 
-const SERVERS: &[Server] = &[kafka::SERVER, rabbit::SERVER, nats::SERVER];
+const SERVERS: &[Server] = &[kafka::SERVER, rabbit::SERVER, nats::SERVER, postgres::SERVER];
 
 /// How long a server may take until it answers.
 const READY_MAX: Duration = Duration::from_secs(120);
@@ -69,11 +70,11 @@ pub(crate) fn run(target: &Path, args: &[&str]) -> Result<bool, String> {
 }
 
 pub(crate) const USAGE: &str = "\
-Usage: cargo xtask servers up|down|status [kafka|rabbit|nats]...
-       cargo xtask servers kill|start|pause|resume kafka|rabbit|nats
+Usage: cargo xtask servers up|down|status [kafka|rabbit|nats|postgres]...
+       cargo xtask servers kill|start|pause|resume kafka|rabbit|nats|postgres
 
-Installs brokers below the target directory and starts them on loopback; prints the variables that hold their URLs.
-With SAGA_KAFKA_URL, SAGA_RABBIT_URL or SAGA_NATS_URL set, that server of yours is used instead.
+Installs brokers and databases and starts them on loopback, their data below the target directory; prints the variables that hold
+their URLs. With SAGA_KAFKA_URL, SAGA_RABBIT_URL, SAGA_NATS_URL or SAGA_POSTGRES_URL set, that server of yours is used instead.
 kill, start, pause and resume work on a running one, for tests of faults; its data stay.";
 
 /// Starts these servers, all if none is named, and returns the variables that point at them.
@@ -211,7 +212,7 @@ mod tests {
         let names = |names: &[&str]| {
             chosen(names).map(|servers| servers.iter().map(|server| server.name).collect::<Vec<_>>())
         };
-        assert_eq!(names(&[]).unwrap(), ["kafka", "rabbit", "nats"]);
+        assert_eq!(names(&[]).unwrap(), ["kafka", "rabbit", "nats", "postgres"]);
         assert_eq!(names(&["nats"]).unwrap(), ["nats"]);
         assert!(names(&["zeromq"]).unwrap_err().contains("zeromq"));
     }

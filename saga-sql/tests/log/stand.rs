@@ -173,3 +173,64 @@ pub(crate) fn tombstone() -> Tombstone {
 pub(crate) fn settling(id: &str, expected: Version) -> Append {
     Append { settled: Some(tombstone()), status: Status::Completed, ..at(id, expected) }
 }
+
+#[cfg(feature = "postgres")]
+impl Stand {
+    pub(crate) async fn postgres(case: &str) -> Self {
+        let database = postgres::Database::new(case).await;
+        let log = database.open().await;
+        database.take_clock().await;
+        Self { log, hands: Hands::Theirs(database), folder: None }
+    }
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use super::*;
+    use saga_sql::postgres::{PostgresConfig, PostgresLog};
+    use saga_sql::sqlx::postgres::{PgPool, PgPoolOptions};
+    use saga_sql::sqlx::{AssertSqlSafe, raw_sql};
+
+    /// A schema of a case's own.
+    pub(super) struct Database {
+        url: String,
+        pool: PgPool,
+        schema: String,
+    }
+
+    impl Database {
+        pub(super) async fn new(case: &str) -> Self {
+            let url = std::env::var("SAGA_POSTGRES_URL")
+                .expect("SAGA_POSTGRES_URL is not set: run `cargo xtask test`, which starts PostgreSQL");
+            let pool = PgPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+            let mut schema = format!("log_{}_{case}", std::process::id());
+            schema.truncate(60);
+            let drop = format!("DROP SCHEMA IF EXISTS {schema} CASCADE");
+            raw_sql(AssertSqlSafe(drop)).execute(&pool).await.unwrap();
+            Self { url, pool, schema }
+        }
+
+        pub(super) async fn open(&self) -> Arc<dyn SagaLog> {
+            let mut config = PostgresConfig::from_url(&self.url).unwrap();
+            config.schema = Some(self.schema.clone());
+            config.idempotency_window_ms = WINDOW.as_millis() as u64;
+            Arc::new(PostgresLog::open(config).await.unwrap())
+        }
+
+        /// From now on the log's clock can be moved.
+        pub(super) async fn take_clock(&self) {
+            let schema = &self.schema;
+            let sql = format!(
+                "CREATE TABLE {schema}.hands (ms bigint NOT NULL); INSERT INTO {schema}.hands VALUES (0); \
+                 CREATE OR REPLACE FUNCTION {schema}.saga_log_now() RETURNS bigint LANGUAGE sql VOLATILE AS \
+                 $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint + (SELECT ms FROM {schema}.hands) $$"
+            );
+            raw_sql(AssertSqlSafe(sql)).execute(&self.pool).await.unwrap();
+        }
+
+        pub(super) async fn advance(&self, by: Duration) {
+            let sql = format!("UPDATE {}.hands SET ms = ms + {}", self.schema, by.as_millis());
+            raw_sql(AssertSqlSafe(sql)).execute(&self.pool).await.unwrap();
+        }
+    }
+}
