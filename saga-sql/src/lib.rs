@@ -2,6 +2,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod barrier;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod error;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod plan;
@@ -18,5 +20,10 @@ pub mod sqlite;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod stored;
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use barrier::{
+    Backend, BarrierRow, Committed, Entered, InTransaction, StepTransaction, TransactionHandler, TransactionHandlerWithUndo,
+    in_transaction,
+};
 /// The SQL library whose types stand in this crate's interface.
 pub use sqlx;

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
+use crate::barrier::{COMMANDS_KEPT_FOR_MS, ROWS_KEPT_FOR_MS, TRANSACTION_TIME_MAX_MS};
 use crate::schema::postgres::check_name;
 
 /// How to reach PostgreSQL, 12 or later. Every field but the connection itself can stand in the URL's query:
@@ -25,6 +26,13 @@ pub struct PostgresConfig {
     pub connections_max: u32,
     /// How long to wait for a connection, in ms. Default: 5,000.
     pub connect_timeout_ms: u64,
+    /// Of the barrier: how long a row is kept after its last change, in ms. Default: 2,678,400,000 (31 days).
+    pub rows_kept_for_ms: u64,
+    /// Of the barrier: how long commands and their dead letters can live on the bus, in ms; rows must be kept for as long. Default:
+    /// 2,592,000,000 (30 days), the buses' own default for dead letters.
+    pub commands_kept_for_ms: u64,
+    /// Of the barrier: how long a handler's transaction may take before it is rolled back, in ms. Default: 5,000.
+    pub transaction_time_max_ms: u64,
     /// How long one call may take before the connection counts as cut, in ms. Default: 30,000.
     pub request_timeout_ms: u64,
 }
@@ -37,14 +45,25 @@ impl Default for PostgresConfig {
             idempotency_window_ms: 24 * 3_600_000,
             connections_max: 8,
             connect_timeout_ms: 5_000,
+            rows_kept_for_ms: ROWS_KEPT_FOR_MS,
+            commands_kept_for_ms: COMMANDS_KEPT_FOR_MS,
+            transaction_time_max_ms: TRANSACTION_TIME_MAX_MS,
             request_timeout_ms: 30_000,
         }
     }
 }
 
 /// The settings of ours that can stand in a URL.
-const OURS: [&str; 5] =
-    ["schema", "idempotency_window_ms", "connections_max", "connect_timeout_ms", "request_timeout_ms"];
+const OURS: [&str; 8] = [
+    "schema",
+    "idempotency_window_ms",
+    "connections_max",
+    "connect_timeout_ms",
+    "rows_kept_for_ms",
+    "commands_kept_for_ms",
+    "transaction_time_max_ms",
+    "request_timeout_ms",
+];
 
 impl PostgresConfig {
     /// Reads a URL: `postgres://user:password@host:port/database?setting=value`.

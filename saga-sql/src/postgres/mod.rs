@@ -3,6 +3,7 @@
 mod append;
 mod config;
 mod connect;
+mod inbox;
 mod lease;
 mod log;
 mod read;
@@ -10,4 +11,5 @@ mod wake;
 mod write;
 
 pub use config::PostgresConfig;
+pub use inbox::PostgresInbox;
 pub use log::PostgresLog;

@@ -2,6 +2,7 @@
 
 mod append;
 mod config;
+mod inbox;
 mod lease;
 mod log;
 mod program;
@@ -10,4 +11,5 @@ mod wake;
 mod writer;
 
 pub use config::{SqliteLogConfig, Synchronous};
+pub use inbox::{SqliteInbox, SqliteInboxConfig};
 pub use log::SqliteLog;
