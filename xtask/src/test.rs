@@ -3,6 +3,7 @@
 mod brokers;
 mod budget;
 mod cases;
+mod databases;
 mod examples;
 mod publish;
 mod rust_version;
@@ -42,6 +43,11 @@ pub(crate) const STAGES: &[Stage] = &[
         name: "brokers",
         what: "the checkout runs over real brokers, and through their restart",
         run: brokers::check,
+    },
+    Stage {
+        name: "databases",
+        what: "the saga log and the barrier keep their promises in real databases",
+        run: databases::check,
     },
     Stage { name: "features", what: "each feature builds alone", run: features },
     Stage { name: "examples", what: "every example runs", run: examples::check },

@@ -16,7 +16,7 @@ CREATE INDEX saga_inbox_changed ON saga_inbox USING brin (changed_at);
 
 -- Since when no row is missing. One row.
 CREATE TABLE saga_inbox_horizon (
-    only bigint PRIMARY KEY CHECK (only = 1),
+    one bigint PRIMARY KEY CHECK (one = 1),
     at bigint NOT NULL
 );
 INSERT INTO saga_inbox_horizon VALUES (1, saga_inbox_now());

@@ -12,6 +12,6 @@ CREATE INDEX saga_inbox_changed ON saga_inbox (changed_at);
 
 -- Since when no row is missing. One row.
 CREATE TABLE saga_inbox_horizon (
-    only INTEGER PRIMARY KEY CHECK (only = 1),
+    one INTEGER PRIMARY KEY CHECK (one = 1),
     at INTEGER NOT NULL
 ) STRICT;

@@ -3,7 +3,7 @@
 
 /// Each case on a database, whose module `stand` names its types alike.
 macro_rules! on_database {
-    ($(#[$ignored:meta])? $database:ident) => {
+    ($attributes:tt $database:ident) => {
         mod $database {
             mod stand;
             #[path = "../cases.rs"]
@@ -13,7 +13,7 @@ macro_rules! on_database {
             #[path = "../transactions.rs"]
             mod transactions;
 
-            on_database!(@cases [$(#[$ignored])?]
+            on_database!(@cases $attributes
                 cases::one_batch_may_claim_one_row_twice,
                 cases::a_new_inbox_does_not_vouch_for_what_was_dispatched_before_it,
                 cases::of_many_who_claim_at_once_one_runs,
@@ -33,13 +33,12 @@ macro_rules! on_database {
             );
         }
     };
-    (@cases [$(#[$ignored:meta])?] $($module:ident::$case:ident,)*) => {
-        on_database!(@each $(($(#[$ignored])? $module $case))*);
+    (@cases $attributes:tt $($module:ident::$case:ident,)*) => {
+        $(on_database!(@case $attributes $module $case);)*
     };
-    (@each $(($($rest:tt)*))*) => { $(on_database!(@one $($rest)*);)* };
-    (@one $(#[$ignored:meta])? $module:ident $case:ident) => {
+    (@case [$($attribute:tt)*] $module:ident $case:ident) => {
         #[tokio::test(flavor = "multi_thread")]
-        $(#[$ignored])?
+        $($attribute)*
         async fn $case() {
             $module::$case(stand::Stand::new(stringify!($case)).await).await;
         }
@@ -47,6 +46,6 @@ macro_rules! on_database {
 }
 
 #[cfg(feature = "sqlite")]
-on_database!(sqlite);
+on_database!([] sqlite);
 #[cfg(feature = "postgres")]
-on_database!(#[ignore = "needs PostgreSQL: cargo xtask test"] postgres);
+on_database!([#[ignore = "needs PostgreSQL: cargo xtask test"]] postgres);

@@ -6,6 +6,12 @@ use crate::command::{cargo, run_lines};
 /// Crates with tests of what a feature changes by being off. The run with all features cannot have them.
 const WITH_DEFAULTS: [&str; 3] = ["saga-rs", "saga-core", "saga-webhook"];
 
+/// Runs a package's tests with all features, those that need a server too; the variables say where it is.
+pub(super) fn with_servers(package: &str, variables: &[(String, String)]) -> Result<Cases, String> {
+    let args = ["-p", package, "--all-features", "--", "--include-ignored"];
+    cargo_test_with(&args, variables)
+}
+
 pub(super) fn all_features(_: &Context) -> Outcome {
     outcome(cargo_test(&["--workspace", "--all-features"]))
 }
@@ -26,8 +32,14 @@ fn outcome(ran: Result<Cases, String>) -> Outcome {
 
 /// Counts the cases while they run. A failure that is no case's, such as a crash, is an error.
 fn cargo_test(args: &[&str]) -> Result<Cases, String> {
+    cargo_test_with(args, &[])
+}
+
+fn cargo_test_with(args: &[&str], variables: &[(String, String)]) -> Result<Cases, String> {
     let mut cases = Cases::default();
-    let succeeded = run_lines(cargo([&["test", "--no-fail-fast"], args].concat()), |line| {
+    let mut command = cargo([&["test", "--no-fail-fast"], args].concat());
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    let succeeded = run_lines(command, |line| {
         println!("{line}");
         cases = cases + counted(line).unwrap_or_default();
     })?;
