@@ -59,8 +59,7 @@ impl Load {
         limits.rows_max = inbox_rows_max.unwrap_or(limits.rows_max);
         let clock = Arc::new(TokioClock::new());
         let inbox = Arc::new(MemoryInbox::with_limits(clock, limits));
-        let mut service =
-            coordinator(Arc::new(MemoryBus::new()), &saga, in_flight_max).log(log).inbox(inbox);
+        let mut service = coordinator(Arc::new(MemoryBus::new()), &saga, in_flight_max).log(log).inbox(inbox);
         for step in &STEPS {
             let execute = |_: Order, _: StepContext| async { Ok::<_, StepError>(Done { ok: true }) };
             let undo = |_: Undo<Order, Done>, _: StepContext| async { Ok(()) };

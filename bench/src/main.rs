@@ -20,7 +20,9 @@ fn main() -> ExitCode {
         ["core", part] => core::part(part),
         ["log", url] => durable::run(url),
         ref other => {
-            eprintln!("usage: saga-bench core memory|throughput, or saga-bench log URL\n{other:?} is not a benchmark");
+            eprintln!(
+                "usage: saga-bench core memory|throughput, or saga-bench log URL\n{other:?} is not a benchmark"
+            );
             return ExitCode::from(2);
         }
     }

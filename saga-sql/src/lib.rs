@@ -22,8 +22,8 @@ mod stored;
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use barrier::{
-    Backend, BarrierRow, Committed, Entered, InTransaction, StepTransaction, TransactionHandler, TransactionHandlerWithUndo,
-    in_transaction,
+    Backend, BarrierRow, Committed, Entered, InTransaction, StepTransaction, TransactionHandler,
+    TransactionHandlerWithUndo, in_transaction,
 };
 /// The SQL library whose types stand in this crate's interface.
 pub use sqlx;

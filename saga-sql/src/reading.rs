@@ -6,9 +6,7 @@ use saga_core::Error;
 use saga_core::ports::{Record, StoredSaga, Summary, Tombstone};
 use saga_core::record::{DefinitionRef, Digest, RunId, SagaId, SagaKey, Status, Timestamp};
 
-use crate::stored::{
-    corrupt, ending, from_column, named, read_cause, read_digest, read_entries, to_column,
-};
+use crate::stored::{corrupt, ending, from_column, named, read_cause, read_digest, read_entries, to_column};
 
 /// A saga's row.
 #[derive(Debug)]
@@ -83,12 +81,7 @@ fn run(key: &SagaKey, text: &str) -> Result<RunId, Error> {
 }
 
 /// A row of the table of definitions.
-pub(crate) fn definition(
-    no: i64,
-    name: String,
-    version: i64,
-    digest: &str,
-) -> Result<DefinitionRef, Error> {
+pub(crate) fn definition(no: i64, name: String, version: i64, digest: &str) -> Result<DefinitionRef, Error> {
     let parsed = u32::try_from(version).ok().zip(u64::from_str_radix(digest, 16).ok());
     let (version, digest) =
         parsed.ok_or_else(|| corrupt(format!("row {no} of table saga_log_definitions cannot be read")))?;

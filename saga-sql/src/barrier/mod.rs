@@ -96,7 +96,10 @@ impl Rows {
 
     /// What is to be written, in the order of tasks.
     pub(crate) fn changed(self, at: Timestamp) -> Result<Vec<(Task, BarrierRow)>, Error> {
-        let changed = self.0.into_iter().filter_map(|(task, (row, changed))| Some((task, row.ok().filter(|_| changed)?)));
+        let changed = self
+            .0
+            .into_iter()
+            .filter_map(|(task, (row, changed))| Some((task, row.ok().filter(|_| changed)?)));
         let mut changed: Vec<_> = changed.collect();
         changed.sort_by(|a, b| a.0.cmp(&b.0));
         let write = |(task, row)| write_row(&task, &row, at).map(|row| (task, row));
@@ -118,7 +121,8 @@ pub(crate) fn read_row(task: &Task, format: i64, state: &str) -> Result<Row, Err
         );
         return Err(corrupt(message));
     }
-    serde_json::from_str(state).map_err(|error| corrupt(format!("{} cannot be read", place())).with_source(error))
+    serde_json::from_str(state)
+        .map_err(|error| corrupt(format!("{} cannot be read", place())).with_source(error))
 }
 
 pub(crate) fn write_row(task: &Task, row: &Row, at: Timestamp) -> Result<BarrierRow, Error> {

@@ -132,11 +132,7 @@ impl Plan {
 
 impl Change {
     /// The first append of a batch to a saga.
-    fn of(
-        nth: usize,
-        append: &Append,
-        before: &Before<'_>,
-    ) -> Result<(Version, Option<Self>), AppendError> {
+    fn of(nth: usize, append: &Append, before: &Before<'_>) -> Result<(Version, Option<Self>), AppendError> {
         let filed = before.filed.get(&append.key);
         let live = match filed.map(|filed| &filed.what) {
             Some(What::Live(live)) => Some(live),

@@ -20,13 +20,19 @@ fn plan(batch: &[Append], filed: Vec<Filed>) -> Plan {
     let key = append("a", 0).key;
     let filed = filed.into_iter().map(|filed| (key.clone(), filed)).collect();
     let now = Timestamp::from_millis(100);
-    Plan::of(batch, Before { filed, now, idempotency_window: Duration::from_millis(10), owner: &|_, epoch| epoch })
+    Plan::of(
+        batch,
+        Before { filed, now, idempotency_window: Duration::from_millis(10), owner: &|_, epoch| epoch },
+    )
 }
 
 fn live(version: Version, line_ms: u64) -> Filed {
     let Append { run, definition, .. } = append("a", 0);
     let line = Line { at: Some(Timestamp::from_millis(line_ms)), owner: 3 };
-    Filed { no: 4, what: What::Live(Live { run, definition, version, changed_at: Timestamp::default(), line }) }
+    Filed {
+        no: 4,
+        what: What::Live(Live { run, definition, version, changed_at: Timestamp::default(), line }),
+    }
 }
 
 fn kept(plan: &Plan) -> &Kept {
@@ -39,7 +45,10 @@ fn kept(plan: &Plan) -> &Kept {
 #[test]
 fn a_saga_that_is_put_off_keeps_its_line() {
     let put_off = plan(&[append("a", 2)], vec![live(2, 20)]);
-    assert_eq!((kept(&put_off).is_refiled, kept(&put_off).line.at), (false, Some(Timestamp::from_millis(20))));
+    assert_eq!(
+        (kept(&put_off).is_refiled, kept(&put_off).line.at),
+        (false, Some(Timestamp::from_millis(20)))
+    );
     let sooner = plan(&[append("a", 2)], vec![live(2, 60)]);
     assert_eq!((kept(&sooner).is_refiled, kept(&sooner).line.at), (true, Some(Timestamp::from_millis(50))));
     let never = plan(&[Append { wake_at: None, ..append("a", 2) }], vec![live(2, 20)]);
@@ -58,7 +67,12 @@ fn several_appends_to_one_saga_are_one_change() {
         ended_at: Timestamp::default(),
     };
     let mut plan = plan(
-        &[append("a", 0), append("a", 1), append("a", 1), Append { settled: Some(settled), ..append("a", 2) }],
+        &[
+            append("a", 0),
+            append("a", 1),
+            append("a", 1),
+            Append { settled: Some(settled), ..append("a", 2) },
+        ],
         vec![],
     );
     let answers: Vec<_> = plan.answers.iter().map(|answer| answer.as_ref().ok().copied()).collect();

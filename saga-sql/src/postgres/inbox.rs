@@ -344,6 +344,8 @@ impl Backend for Postgres {
 
 impl fmt::Debug for PostgresInbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresInbox").field("rows_kept_for", &self.inner.rows_kept_for).finish_non_exhaustive()
+        f.debug_struct("PostgresInbox")
+            .field("rows_kept_for", &self.inner.rows_kept_for)
+            .finish_non_exhaustive()
     }
 }

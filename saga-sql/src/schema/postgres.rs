@@ -6,7 +6,8 @@ use super::Component;
 use crate::error::told;
 
 pub(crate) const LOG: Component = Component { name: "log", steps: &[include_str!("postgres_log_1.sql")] };
-pub(crate) const INBOX: Component = Component { name: "inbox", steps: &[include_str!("postgres_inbox_1.sql")] };
+pub(crate) const INBOX: Component =
+    Component { name: "inbox", steps: &[include_str!("postgres_inbox_1.sql")] };
 
 /// Any number that nobody else uses for an advisory lock.
 const LOCK: i64 = 0x7361_6761_5f73_716c;
@@ -21,7 +22,8 @@ pub(crate) async fn update(
     schema: Option<&str>,
 ) -> Result<(), Error> {
     let place = schema.map_or_else(|| "the database".to_owned(), |schema| format!("schema {schema}"));
-    let failed = |error| told(format!("the schema of the saga {} in {place} cannot be set up", component.name), error);
+    let failed =
+        |error| told(format!("the schema of the saga {} in {place} cannot be set up", component.name), error);
     if let Ok(Some(version)) = version(connection, component).await
         && version == component.latest()
     {
@@ -34,7 +36,8 @@ pub(crate) async fn update(
         let make = format!("CREATE SCHEMA IF NOT EXISTS {schema}");
         sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut *transaction).await.map_err(failed)?;
     }
-    let table = "CREATE TABLE IF NOT EXISTS saga_schema (component text PRIMARY KEY, version bigint NOT NULL)";
+    let table =
+        "CREATE TABLE IF NOT EXISTS saga_schema (component text PRIMARY KEY, version bigint NOT NULL)";
     sqlx::raw_sql(table).execute(&mut *transaction).await.map_err(failed)?;
     let version = version(&mut transaction, component).await.map_err(failed)?.unwrap_or(0);
     for step in component.missing(&place, version)? {
@@ -58,6 +61,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     if begins && name.len() <= 63 && name.bytes().all(is_plain) {
         return Ok(());
     }
-    let message = format!("the schema {name:?} must be of a-z 0-9 _, begin with a letter, and have 63 at most");
+    let message =
+        format!("the schema {name:?} must be of a-z 0-9 _, begin with a letter, and have 63 at most");
     Err(Error::new(ErrorKind::Invalid, message))
 }

@@ -18,7 +18,8 @@ pub(crate) async fn update(
     component: &Component,
     place: &str,
 ) -> Result<(), Error> {
-    let failed = |error| told(format!("the schema of the saga {} in {place} cannot be set up", component.name), error);
+    let failed =
+        |error| told(format!("the schema of the saga {} in {place} cannot be set up", component.name), error);
     if is_up_to_date(connection, component).await {
         return refuse_other(connection, component, place).await;
     }
@@ -44,7 +45,8 @@ async fn update_locked(
     component: &Component,
     place: &str,
 ) -> Result<(), Error> {
-    let failed = |error| told(format!("the schema of the saga {} in {place} cannot be set up", component.name), error);
+    let failed =
+        |error| told(format!("the schema of the saga {} in {place} cannot be set up", component.name), error);
     let table = "CREATE TABLE IF NOT EXISTS saga_schema (component TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT";
     sqlx::raw_sql(table).execute(&mut *connection).await.map_err(failed)?;
     refuse_other(connection, component, place).await?;

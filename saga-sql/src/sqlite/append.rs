@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use saga_core::Error;
 use saga_core::ports::{Append, AppendError, Version};
 use saga_core::record::{RunId, SagaKey, Status};
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 use sqlx::{Arguments, AssertSqlSafe, Row};
 
 use super::program::{Program, ROWS_MAX, Statement};
@@ -92,10 +92,7 @@ async fn transact(writer: &mut Writer, batch: &[Append]) -> Result<Answers, Fail
 }
 
 /// Begins the transaction, and reads the highest number given and how the batch's sagas are filed.
-async fn read(
-    writer: &mut Writer,
-    batch: &[Append],
-) -> Result<(i64, HashMap<SagaKey, Filed>), Error> {
+async fn read(writer: &mut Writer, batch: &[Append]) -> Result<(i64, HashMap<SagaKey, Filed>), Error> {
     let failed = |error| told("the saga log cannot be read before an append", error);
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(writer.connection().await?).await.map_err(failed)?;
     let mut highest = 0;
@@ -245,18 +242,33 @@ impl Rows {
 /// Writes everything, in as many rounds as it takes.
 async fn write(writer: &mut Writer, rows: Rows) -> Result<(), Error> {
     run(writer, rows.filed, |program| &program.file, file).await?;
-    run(writer, rows.updated, |program| &program.update, |(no, kept), row| {
-        row.number(no).number(kept.version as i64).text(kept.status.to_string());
-        row.number(to_column(kept.changed_at)).maybe(kept.wake_at.map(to_column));
-    })
+    run(
+        writer,
+        rows.updated,
+        |program| &program.update,
+        |(no, kept), row| {
+            row.number(no).number(kept.version as i64).text(kept.status.to_string());
+            row.number(to_column(kept.changed_at)).maybe(kept.wake_at.map(to_column));
+        },
+    )
     .await?;
-    run(writer, rows.entries, |program| &program.insert_entries, |(place, text), row| {
-        row.number(place).number(FORMAT).text(text);
-    })
+    run(
+        writer,
+        rows.entries,
+        |program| &program.insert_entries,
+        |(place, text), row| {
+            row.number(place).number(FORMAT).text(text);
+        },
+    )
     .await?;
-    run(writer, rows.deleted, |program| &program.delete_entries, |place, row| {
-        row.number(place);
-    })
+    run(
+        writer,
+        rows.deleted,
+        |program| &program.delete_entries,
+        |place, row| {
+            row.number(place);
+        },
+    )
     .await
 }
 
@@ -284,8 +296,7 @@ fn fitting<'a>(
     programs: &'a [Program],
     rows: usize,
     which: impl Fn(&Program) -> &Statement,
-) -> (usize, &'a Statement)
-{
+) -> (usize, &'a Statement) {
     let program = programs.iter().find(|program| program.rows >= rows);
     let program = program.unwrap_or_else(|| programs.last().expect("there are some"));
     (program.rows, which(program))

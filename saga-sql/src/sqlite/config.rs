@@ -81,7 +81,8 @@ pub(super) fn parse<T: DeserializeOwned>(url: &str) -> Result<(PathBuf, T), Erro
     let rest = url.strip_prefix("sqlite:").ok_or_else(|| invalid("does not begin with sqlite:".into()))?;
     let rest = rest.strip_prefix("//").unwrap_or(rest);
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let path = percent_decode_str(path).decode_utf8().map_err(|_| invalid("has a path that is no UTF-8".into()))?;
+    let path =
+        percent_decode_str(path).decode_utf8().map_err(|_| invalid("has a path that is no UTF-8".into()))?;
     if path.is_empty() || path == ":memory:" {
         return Err(invalid("names no file; write for example sqlite:checkout.db".into()));
     }

@@ -122,7 +122,8 @@ impl SqliteInbox {
         check_retention(config.rows_kept_for_ms, config.commands_kept_for_ms)?;
         let place = config.path.display().to_string();
         let failed = |error| told(format!("the inbox {place} cannot be opened"), error);
-        let options = options(&config.path, config.synchronous, config.busy_timeout_ms).disable_statement_logging();
+        let options =
+            options(&config.path, config.synchronous, config.busy_timeout_ms).disable_statement_logging();
         let mut connection = options.connect().await.map_err(failed)?;
         schema::sqlite::update(&mut connection, &schema::sqlite::INBOX, &place).await?;
         let horizon = "INSERT INTO saga_inbox_horizon VALUES (1, ?) ON CONFLICT DO NOTHING";
@@ -245,10 +246,7 @@ async fn horizon(connection: &mut SqliteConnection) -> sqlx::Result<Timestamp> {
     Ok(from_column(row.get(0)))
 }
 
-async fn store_all(
-    connection: &mut SqliteConnection,
-    rows: Vec<(Task, BarrierRow)>,
-) -> sqlx::Result<()> {
+async fn store_all(connection: &mut SqliteConnection, rows: Vec<(Task, BarrierRow)>) -> sqlx::Result<()> {
     for (task, row) in rows {
         let query = sqlx::query(STORE).bind(task.run.to_string()).bind(task.step);
         let query = query.bind(row.format).bind(row.state).bind(row.held_until).bind(to_column(row.at));
@@ -258,7 +256,12 @@ async fn store_all(
 }
 
 /// Drops rows that last changed before, and moves the horizon past them.
-async fn prune(connection: &mut SqliteConnection, before: i64, now: Timestamp, max: i64) -> sqlx::Result<u64> {
+async fn prune(
+    connection: &mut SqliteConnection,
+    before: i64,
+    now: Timestamp,
+    max: i64,
+) -> sqlx::Result<u64> {
     let query = sqlx::query(PRUNE).bind(before).bind(to_column(now)).bind(max);
     let gone = query.fetch_all(&mut *connection).await?;
     if let Some(last) = gone.iter().map(|row| row.get::<i64, _>(0)).max() {

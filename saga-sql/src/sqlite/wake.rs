@@ -140,7 +140,8 @@ async fn take_over(connection: &mut SqliteConnection, rows: &[SqliteRow], epoch:
 fn woken_of(epoch: u64) -> impl Fn(&SqliteRow) -> Result<Woken, Error> {
     move |row| {
         let (no, saga, id): (i64, String, String) = (row.get(0), row.get(1), row.get(2));
-        let id = SagaId::new(id).map_err(|_| corrupt(format!("row {no} of table saga_log has no saga id")))?;
+        let id =
+            SagaId::new(id).map_err(|_| corrupt(format!("row {no} of table saga_log has no saga id")))?;
         Ok(Woken {
             key: SagaKey { saga: saga.into(), id },
             version: row.get::<i64, _>(3).unsigned_abs(),

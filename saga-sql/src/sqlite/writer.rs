@@ -23,9 +23,21 @@ const GATHER_MAX: usize = 256;
 /// A call that writes.
 #[derive(Debug)]
 pub(super) enum Job {
-    Append { batch: Vec<Append>, answer: oneshot::Sender<Vec<Result<Version, AppendError>>> },
-    Lease { owner: Arc<str>, epoch: Option<u64>, ttl: Duration, answer: oneshot::Sender<Result<Lease, Error>> },
-    Release { owner: Arc<str>, epoch: u64, answer: oneshot::Sender<Result<(), Error>> },
+    Append {
+        batch: Vec<Append>,
+        answer: oneshot::Sender<Vec<Result<Version, AppendError>>>,
+    },
+    Lease {
+        owner: Arc<str>,
+        epoch: Option<u64>,
+        ttl: Duration,
+        answer: oneshot::Sender<Result<Lease, Error>>,
+    },
+    Release {
+        owner: Arc<str>,
+        epoch: u64,
+        answer: oneshot::Sender<Result<(), Error>>,
+    },
     Wake {
         owner: Arc<str>,
         epoch: u64,

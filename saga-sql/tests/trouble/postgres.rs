@@ -118,10 +118,12 @@ async fn people_can_read_the_tables() {
     let (config, mut connection) = schema("views").await;
     let log = PostgresLog::open(config).await.unwrap();
     log.append(vec![at("a", 0), at("a", 1)]).await;
-    let line = query("SELECT saga, id, status, entries FROM saga_log_overview").fetch_one(&mut connection).await;
+    let line =
+        query("SELECT saga, id, status, entries FROM saga_log_overview").fetch_one(&mut connection).await;
     let line = line.unwrap();
     assert_eq!((line.get::<String, _>(2), line.get::<i64, _>(3)), ("running".to_owned(), 2));
-    let history = query("SELECT number, fact FROM saga_log_history ORDER BY number").fetch_all(&mut connection).await;
+    let history =
+        query("SELECT number, fact FROM saga_log_history ORDER BY number").fetch_all(&mut connection).await;
     let history: Vec<(i64, String)> = history.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_eq!(history, [(0, "succeeded".to_owned()), (1, "succeeded".to_owned())]);
 }

@@ -83,7 +83,10 @@ async fn a_newer_schema_is_refused() {
     folder.run("UPDATE saga_schema SET version = 99").await;
     let error = open(&folder.file()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Permanent);
-    assert!(error.to_string().contains("has version 99") && error.to_string().contains("newer version"), "{error}");
+    assert!(
+        error.to_string().contains("has version 99") && error.to_string().contains("newer version"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -171,11 +174,13 @@ async fn people_can_read_the_tables() {
     let log = folder.open().await;
     log.append(vec![at("a", 0), at("a", 1)]).await;
     let mut connection = folder.connection().await;
-    let line = query("SELECT saga, id, status, entries FROM saga_log_overview").fetch_one(&mut connection).await;
+    let line =
+        query("SELECT saga, id, status, entries FROM saga_log_overview").fetch_one(&mut connection).await;
     let line = line.unwrap();
     let texts = (line.get::<String, _>(0), line.get::<String, _>(1), line.get::<String, _>(2));
     assert_eq!(texts, ("checkout".to_owned(), "a".to_owned(), "running".to_owned()));
-    let history = query("SELECT number, at, fact FROM saga_log_history").fetch_all(&mut connection).await.unwrap();
+    let history =
+        query("SELECT number, at, fact FROM saga_log_history").fetch_all(&mut connection).await.unwrap();
     let history: Vec<_> = history.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
     let expected = |n: i64| (n, format!("1970-01-01T00:00:00.00{n}Z"), "succeeded".to_owned());
     assert_eq!(history, [expected(0), expected(1)]);

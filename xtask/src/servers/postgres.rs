@@ -45,9 +45,9 @@ fn install(_: &Place) -> Result<(), String> {
     };
     let package = format!("postgresql-{VERSION}");
     apt(&["update", "-qq"])?;
-    apt(&["install", "-qq", "--yes", "--no-install-recommends", &package]).map(drop).map_err(|why| {
-        format!("{why}\nset SAGA_POSTGRES_URL to a server of your own, version 12 or later")
-    })
+    apt(&["install", "-qq", "--yes", "--no-install-recommends", &package])
+        .map(drop)
+        .map_err(|why| format!("{why}\nset SAGA_POSTGRES_URL to a server of your own, version 12 or later"))
 }
 
 fn prepare(place: &Place, _: &State) -> Result<(), String> {

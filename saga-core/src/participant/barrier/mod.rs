@@ -242,10 +242,7 @@ impl Row {
     /// Whether the row's silence proves that the step was never executed: not if the row could have been pruned, and not if the
     /// coordinator has heard otherwise.
     fn never_ran(&self, claim: &Claim, horizon: Timestamp) -> bool {
-        self.is_blank()
-            && !self.tainted
-            && claim.known == Known::Unknown
-            && claim.dispatched_at >= horizon
+        self.is_blank() && !self.tainted && claim.known == Known::Unknown && claim.dispatched_at >= horizon
     }
 
     fn begin_undo(

@@ -25,7 +25,13 @@ struct Bench {
 }
 
 fn bench() -> Bench {
-    Bench { row: Row::default(), now: 1_000, known: Known::Unknown, dispatched_at: HORIZON, effects: Effects::Anywhere }
+    Bench {
+        row: Row::default(),
+        now: 1_000,
+        known: Known::Unknown,
+        dispatched_at: HORIZON,
+        effects: Effects::Anywhere,
+    }
 }
 
 impl Bench {

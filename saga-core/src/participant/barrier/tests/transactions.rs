@@ -28,7 +28,10 @@ fn an_undo_after_attempts_that_stored_nothing_has_nothing_to_undo() {
     bench.now += 100;
     assert_eq!(bench.replies(Action::Undo, 1), Report::Undone);
     assert!(!bench.row.is_held_by(late), "its transaction cannot commit any more");
-    assert!(matches!(bench.replies(Action::Execute, 1), Report::Rejected { .. }), "it will not happen any more");
+    assert!(
+        matches!(bench.replies(Action::Execute, 1), Report::Rejected { .. }),
+        "it will not happen any more"
+    );
 }
 
 #[test]
