@@ -292,11 +292,11 @@ async fn run<T>(
 }
 
 /// The smallest program that takes so many rows, or else the largest.
-fn fitting<'a>(
-    programs: &'a [Program],
+fn fitting(
+    programs: &[Program],
     rows: usize,
     which: impl Fn(&Program) -> &Statement,
-) -> (usize, &'a Statement) {
+) -> (usize, &Statement) {
     let program = programs.iter().find(|program| program.rows >= rows);
     let program = program.unwrap_or_else(|| programs.last().expect("there are some"));
     (program.rows, which(program))
