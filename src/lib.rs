@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod connect;
+pub mod log;
 
 pub use connect::{admin, connect};
 pub use saga_core::*;
@@ -14,5 +15,8 @@ pub use saga_nats as nats;
 #[cfg(feature = "rabbit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rabbit")))]
 pub use saga_rabbit as rabbit;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "postgres", feature = "sqlite"))))]
+pub use saga_sql as sql;
 #[cfg(feature = "webhook")]
 pub use saga_webhook as webhook;

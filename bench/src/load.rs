@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use saga_core::coordinator::CoordinatorOptions;
-use saga_core::memory::{InboxLimits, MemoryBus, MemoryInbox, TokioClock};
-use saga_core::ports::{Delivery, SubscriptionSpec};
+use saga_core::memory::{InboxLimits, MemoryBus, MemoryInbox, MemoryLog, TokioClock};
+use saga_core::ports::{Delivery, SagaLog, SubscriptionSpec};
 use saga_core::{
     Contract, EventBus, Saga, Sagas, Service, ServiceBuilder, StepContext, StepError, Topic, Undo, handler,
 };
@@ -45,12 +45,21 @@ pub(crate) struct Load {
 impl Load {
     /// Starts a service in memory that coordinates the saga and does its steps.
     pub(crate) fn start(in_flight_max: usize, inbox_rows_max: Option<usize>) -> Arc<Self> {
+        Self::start_with(Arc::new(MemoryLog::new()), in_flight_max, inbox_rows_max)
+    }
+
+    /// The same, with its sagas in this log.
+    pub(crate) fn start_with(
+        log: Arc<dyn SagaLog>,
+        in_flight_max: usize,
+        inbox_rows_max: Option<usize>,
+    ) -> Arc<Self> {
         let saga = saga();
         let mut limits = InboxLimits::default();
         limits.rows_max = inbox_rows_max.unwrap_or(limits.rows_max);
         let clock = Arc::new(TokioClock::new());
         let inbox = Arc::new(MemoryInbox::with_limits(clock, limits));
-        let mut service = coordinator(Arc::new(MemoryBus::new()), &saga, in_flight_max).inbox(inbox);
+        let mut service = coordinator(Arc::new(MemoryBus::new()), &saga, in_flight_max).log(log).inbox(inbox);
         for step in &STEPS {
             let execute = |_: Order, _: StepContext| async { Ok::<_, StepError>(Done { ok: true }) };
             let undo = |_: Undo<Order, Done>, _: StepContext| async { Ok(()) };

@@ -1,6 +1,7 @@
 //! Benchmarks, run by `cargo xtask bench`. Each prints a table and, as its last line, the same as JSON.
 
 mod core;
+mod durable;
 mod load;
 mod process;
 
@@ -17,8 +18,11 @@ fn main() -> ExitCode {
         ["core", "memory"] => core::run(&core::MEMORY),
         ["core", "throughput"] => core::run(&core::THROUGHPUT),
         ["core", part] => core::part(part),
+        ["log", url] => durable::run(url),
         ref other => {
-            eprintln!("usage: saga-bench core memory|throughput\n{other:?} is not a benchmark");
+            eprintln!(
+                "usage: saga-bench core memory|throughput, or saga-bench log URL\n{other:?} is not a benchmark"
+            );
             return ExitCode::from(2);
         }
     }

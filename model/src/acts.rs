@@ -191,7 +191,7 @@ fn can_be_hit(model: &Model, world: &World) -> bool {
     let is_open = |party: &&Party| party.is_claimant_alive();
     let open = world.parties.iter().map(std::ops::Deref::deref).filter(is_open).count();
     let faults = world.left.count(Fault::Crash) + world.left.count(Fault::Expire);
-    model.config.handlers == Handlers::Keyed && open < usize::from(faults)
+    model.config.handlers != Handlers::Transactional && open < usize::from(faults)
 }
 
 fn workers(model: &Model, world: &World, step: usize, party: &Party, acts: &mut Vec<Act>) {

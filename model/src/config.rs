@@ -19,6 +19,8 @@ pub(crate) struct Shape {
 pub(crate) enum Handlers {
     /// They commit together: the handler runs in the barrier's transaction.
     Transactional,
+    /// The claim is stored first; then effect and row commit together, if the claim still has the row.
+    Claimed,
     /// The effect is outside, under an idempotency key; claims can run out under their claimants.
     Keyed,
 }

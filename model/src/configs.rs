@@ -10,7 +10,7 @@ use Fault::{
     Abandon, Again, CallbackFail, Cancel, Crash, Expire, Fail, GiveUp, Haste, Hold, Leap, Lose, Prune,
     Refuse, Resolve, Retry, Stale, UndoFail,
 };
-use Handlers::{Keyed, Transactional};
+use Handlers::{Claimed, Keyed, Transactional};
 
 const fn step(kind: Kind, after: &'static [usize]) -> Shape {
     Shape { kind, after, deadline: None }
@@ -54,7 +54,7 @@ pub(crate) fn quick() -> Vec<Config> {
 
 /// All configurations of at most so many steps.
 pub(crate) fn of_steps(max: usize) -> Vec<Config> {
-    let all = [shapes(), doubts(), people(), claims(), wide()].concat();
+    let all = [shapes(), doubts(), people(), claims(), bound(), wide()].concat();
     all.into_iter().filter(|config| config.steps.len() <= max).collect()
 }
 
@@ -194,6 +194,33 @@ fn claims() -> Vec<Config> {
         ),
         config(
             "claims-no-undo",
+            vec![no_undo(&[]).soon(), undoable(&[])],
+            &[(Crash, 1), (Expire, 1), (Fail, 1), (Leap, 1)],
+        ),
+    ]
+}
+
+/// The same, with the effect in a transaction of the row that begins after the claim is stored.
+fn bound() -> Vec<Config> {
+    let config = |name, steps, faults: &[_]| Config::new(name, Claimed, steps, faults);
+    vec![
+        config(
+            "bound-one",
+            vec![undoable(&[])],
+            &[(Crash, 2), (Expire, 2), (Again, 1), (Fail, 1), (Refuse, 1), (UndoFail, 1), (Cancel, 1)],
+        ),
+        config(
+            "bound-chain",
+            vec![undoable(&[]), undoable(&[0])],
+            &[(Crash, 1), (Expire, 1), (Again, 1), (Refuse, 1), (Fail, 1), (Cancel, 1)],
+        ),
+        config(
+            "bound-pivot",
+            vec![undoable(&[]), pivot(&[0]).soon()],
+            &[(Crash, 1), (Expire, 1), (Fail, 1), (Refuse, 1), (Leap, 1)],
+        ),
+        config(
+            "bound-no-undo",
             vec![no_undo(&[]).soon(), undoable(&[])],
             &[(Crash, 1), (Expire, 1), (Fail, 1), (Leap, 1)],
         ),

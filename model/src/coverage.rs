@@ -27,10 +27,11 @@ pub(crate) enum Sight {
     HeldTaken,
     RowPruned,
     CalledAgain,
+    CommitTooLate,
 }
 
 impl Sight {
-    pub(crate) const ALL: [(Self, &'static str); 22] = [
+    pub(crate) const ALL: [(Self, &'static str); 23] = [
         (Self::Completed, "a saga completes"),
         (Self::RolledBack, "a saga is rolled back"),
         (Self::Parked, "a saga is parked"),
@@ -53,6 +54,7 @@ impl Sight {
         (Self::HeldTaken, "a held reply is taken"),
         (Self::RowPruned, "a finished row is forgotten"),
         (Self::CalledAgain, "a callback is made again"),
+        (Self::CommitTooLate, "a transaction is rolled back whose claim has lost the row"),
     ];
 }
 

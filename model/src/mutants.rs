@@ -30,6 +30,7 @@ pub(crate) enum Mutant {
     UndoOrderIgnored,
     DependenciesIgnored,
     PivotForgotten,
+    LateCommit,
 }
 
 /// A mutant, the rule it breaks, and where it is to be caught.
@@ -89,4 +90,5 @@ pub(crate) const MUTANTS: &[Seeded] = &[
     seeded(Mutant::UndoOrderIgnored, "chain", "undos wait for those of the steps that depend on theirs"),
     seeded(Mutant::DependenciesIgnored, "chain", "a step waits for those it depends on"),
     seeded(Mutant::PivotForgotten, "pivot-cancel", "after the pivot's dispatch a cancel comes too late"),
+    seeded(Mutant::LateCommit, "bound-one", "a transaction whose claim has lost the row does not commit"),
 ];

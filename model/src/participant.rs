@@ -1,7 +1,7 @@
 //! The participants' shell: claim at the real barrier, run the handler, tell the barrier, reply, settle.
 
 use saga_core::participant::barrier::Row;
-use saga_core::ports::{Claim, ClaimAnswer, ClaimToken, Completed, Performed};
+use saga_core::ports::{Claim, ClaimAnswer, ClaimToken, Completed, Effects, Performed};
 use saga_core::record::{Action, FenceAnswer, Report};
 use saga_core::{Kind, Timestamp};
 
@@ -32,7 +32,7 @@ impl Play<'_> {
                 match (self.model.config.handlers, run) {
                     (Handlers::Transactional, Run::Through(outcome)) => self.commit(step, worker, outcome),
                     (Handlers::Transactional, Run::Begun) => {}
-                    (Handlers::Keyed, run) => self.begin(step, worker, run),
+                    (Handlers::Claimed | Handlers::Keyed, run) => self.begin(step, worker, run),
                 }
             }
             ClaimAnswer::Reply(report) => self.reply(step, &command, report),
@@ -48,7 +48,9 @@ impl Play<'_> {
         workers.push(worker);
         if let Run::Through(outcome) = run {
             self.work(step, at, outcome);
-            self.complete(step, at);
+            if self.model.config.handlers == Handlers::Keyed {
+                self.complete(step, at);
+            }
         }
     }
 
@@ -110,7 +112,7 @@ impl Play<'_> {
                 self.breaks(Law::Cause, format!("step {step} is undone, and the saga has not failed"));
             }
             // An old claimant may have its effect at any time; then it is undone once more, in whatever order.
-            if let Some(later) = later.filter(|_| self.model.config.handlers == Handlers::Transactional) {
+            if let Some(later) = later.filter(|_| self.model.config.handlers != Handlers::Keyed) {
                 self.breaks(Law::Order, format!("step {step} is undone, and step {later} is still there"));
             }
         }
@@ -158,8 +160,26 @@ impl Play<'_> {
         }
     }
 
-    /// The handler does its work.
+    /// The handler does its work. In a transaction it does so under its row, and the row is told of it at once.
     pub(crate) fn work(&mut self, step: usize, worker: usize, outcome: Outcome) {
+        if self.model.config.handlers == Handlers::Claimed {
+            let party = &self.world.parties[step];
+            let it = &party.workers[worker];
+            let is_held = party.rows[self.model.row_of(it.command.action)].is_held_by(it.token);
+            if is_held || self.is(Mutant::LateCommit) {
+                self.have_effect(step, worker, outcome);
+            } else {
+                self.saw(Sight::CommitTooLate);
+                self.world.party_mut(step).workers[worker].stage =
+                    Stage::Acted(Outcome::Again { effect: false });
+            }
+            self.complete(step, worker);
+        } else {
+            self.have_effect(step, worker, outcome);
+        }
+    }
+
+    fn have_effect(&mut self, step: usize, worker: usize, outcome: Outcome) {
         let it = &mut self.world.party_mut(step).workers[worker];
         it.stage = Stage::Acted(outcome);
         let (action, round) = (it.action, it.command.round);
@@ -346,6 +366,10 @@ impl Model {
             known: command.known.clone(),
             dispatched_at: command.dispatched_at,
             hold: HOLD,
+            effects: match self.config.handlers {
+                Handlers::Transactional | Handlers::Claimed => Effects::InTransaction,
+                Handlers::Keyed => Effects::Anywhere,
+            },
         };
         let horizon = if self.is(Mutant::NoHorizon) { Timestamp::default() } else { party.horizon };
         row.claim(&claim, horizon, party.row_now)

@@ -1,8 +1,9 @@
-//! `cargo xtask servers`: real brokers on this machine, on loopback and free ports, installed and started from nothing.
+//! `cargo xtask servers`: real brokers and a database on this machine, on loopback and free ports, installed and started from nothing.
 
 mod kafka;
 mod nats;
 mod place;
+mod postgres;
 mod process;
 mod rabbit;
 mod security;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use self::place::Place;
 use self::state::State;
 
-/// A broker that can be installed and started here.
+/// A server that can be installed and started here.
 struct Server {
     name: &'static str,
     /// What is installed for it.
@@ -43,8 +44,15 @@ impl Server {
     }
 }
 
-const SERVERS: &[Server] =
-    &[kafka::SERVER, rabbit::SERVER, nats::SERVER, nats::WITH_TOKEN, nats::WITH_USER, nats::WITH_NKEY];
+const SERVERS: &[Server] = &[
+    kafka::SERVER,
+    rabbit::SERVER,
+    nats::SERVER,
+    nats::WITH_TOKEN,
+    nats::WITH_USER,
+    nats::WITH_NKEY,
+    postgres::SERVER,
+];
 
 /// How long a server may take until it answers.
 const READY_MAX: Duration = Duration::from_secs(120);
@@ -79,11 +87,11 @@ pub(crate) fn run(target: &Path, args: &[&str]) -> Result<bool, String> {
 }
 
 pub(crate) const USAGE: &str = "\
-Usage: cargo xtask servers up|down|status [kafka|rabbit|nats|nats-token|nats-user|nats-nkey]...
-       cargo xtask servers kill|start|pause|resume kafka|rabbit|nats
+Usage: cargo xtask servers up|down|status [kafka|rabbit|nats|nats-token|nats-user|nats-nkey|postgres]...
+       cargo xtask servers kill|start|pause|resume kafka|rabbit|nats|postgres
 
-Installs brokers below the target directory and starts them on loopback; prints the variables that hold their URLs.
-With SAGA_KAFKA_URL, SAGA_RABBIT_URL or SAGA_NATS_URL set, that server of yours is used instead.
+Installs brokers and databases and starts them on loopback, their data below the target directory; prints the variables that hold
+their URLs. With SAGA_KAFKA_URL, SAGA_RABBIT_URL, SAGA_NATS_URL or SAGA_POSTGRES_URL set, that server of yours is used instead.
 Kafka and RabbitMQ have encrypted listeners, too, that demand a user or a certificate; on NATS those are servers of their own.
 kill, start, pause and resume work on a running one, for tests of faults; its data stay.";
 
@@ -224,7 +232,10 @@ mod tests {
         let names = |names: &[&str]| {
             chosen(names).map(|servers| servers.iter().map(|server| server.name).collect::<Vec<_>>())
         };
-        assert_eq!(names(&[]).unwrap(), ["kafka", "rabbit", "nats", "nats-token", "nats-user", "nats-nkey"]);
+        assert_eq!(
+            names(&[]).unwrap(),
+            ["kafka", "rabbit", "nats", "nats-token", "nats-user", "nats-nkey", "postgres"]
+        );
         assert_eq!(names(&["nats"]).unwrap(), ["nats"]);
         assert!(names(&["zeromq"]).unwrap_err().contains("zeromq"));
     }

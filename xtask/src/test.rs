@@ -3,6 +3,7 @@
 mod brokers;
 mod budget;
 mod cases;
+mod databases;
 mod examples;
 mod participants;
 mod publish;
@@ -59,6 +60,11 @@ pub(crate) const STAGES: &[Stage] = &[
         name: "security",
         what: "encryption and authentication, on servers that demand them",
         run: security::check,
+    },
+    Stage {
+        name: "databases",
+        what: "the saga log and the barrier keep their promises in real databases",
+        run: databases::check,
     },
     Stage { name: "features", what: "each feature builds alone", run: features },
     Stage { name: "examples", what: "every example runs", run: examples::check },

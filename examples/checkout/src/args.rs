@@ -38,6 +38,9 @@ Who is told:
 Where it runs:
   --bus URL            memory: (the default), or with the feature of that name on: nats://localhost:4222,
                        kafka://localhost:9092, amqp://localhost:5672. ?prefix=NAME. keeps runs on one broker apart
+  --log URL            where the coordinator keeps its sagas: memory: (the default), or with the feature of that name on:
+                       sqlite:checkout.db, postgres://user:password@localhost/shop. With one of those, an order that was
+                       placed in an earlier run is the same purchase and not made again
   --role ROLE          only this part, in a process of its own: coordinator, shop, inventory, payment, history,
                        confirmation, endpoint. The shop ends with its orders, the others by Ctrl-C or SIGTERM
   --listen ADDRESS     where --role endpoint receives the completion calls, for example 127.0.0.1:8080
@@ -59,6 +62,8 @@ pub(crate) struct Args {
     /// Whom to call; `None` for an endpoint of the example's own.
     pub(crate) callback: Option<CompletionCall>,
     pub(crate) bus: String,
+    /// Where the coordinator keeps its sagas.
+    pub(crate) log: String,
     /// Which part to run; `None` for the whole.
     pub(crate) role: Option<Role>,
     /// Where an endpoint of its own listens.
@@ -100,6 +105,7 @@ impl Args {
             source: Source::Demonstration,
             callback: None,
             bus: MEMORY.to_owned(),
+            log: MEMORY.to_owned(),
             role: None,
             listen: "127.0.0.1:0".to_owned(),
             report: None,
@@ -114,6 +120,7 @@ impl Args {
                 Long("orders") => parsed.source = source(parser.value()?),
                 Long("callback") => parsed.callback = Some(parser.value()?.parse_with(CompletionCall::new)?),
                 Long("bus") => parsed.bus = parser.value()?.string()?,
+                Long("log") => parsed.log = parser.value()?.string()?,
                 Long("role") => parsed.role = Some(parser.value()?.parse_with(role)?),
                 Long("listen") => parsed.listen = parser.value()?.string()?,
                 Long("report") => parsed.report = Some(parser.value()?.into()),
@@ -247,6 +254,7 @@ mod tests {
         let args = parse("--bus nats://h?prefix=a. --role payment --report p.json").unwrap();
         assert_eq!((&*args.bus, args.role), ("nats://h?prefix=a.", Some(Role::SubCase(SubCase::Payment))));
         assert_eq!(args.report, Some("p.json".into()));
+        assert_eq!(parse("--log sqlite:a.db").unwrap().log, "sqlite:a.db");
         assert_eq!(parse("--check-reports a b").unwrap().check, [PathBuf::from("a"), PathBuf::from("b")]);
         assert_eq!(parse("--role endpoint --listen 127.0.0.1:8080").unwrap().listen, "127.0.0.1:8080");
         assert_eq!(parse("--fail payment --help").unwrap_err(), "help");

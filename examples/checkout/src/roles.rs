@@ -12,7 +12,7 @@ use saga::record::Status;
 
 use crate::args::{Args, Role};
 use crate::books::Ledger;
-use crate::bus::Bus;
+use crate::bus::{Bus, MEMORY};
 use crate::checkout::{self, Rules};
 use crate::confirmation::{CONFIRMATION, Confirmation};
 use crate::endpoint::Endpoint;
@@ -64,10 +64,14 @@ async fn coordinate(
     let bus = Bus::open(&args.bus).await?;
     let step_deadline = Limits::of(&args.plan, false, bus.is_shared).step_deadline;
     let saga = checkout::definition(Rules { policy: args.policy, step_deadline }, Arc::new(call.clone()))?;
-    let service = Service::builder(bus.events).coordinate(&saga).build()?;
+    let log = saga::log::connect(&args.log).await?;
+    let service = Service::builder(bus.events).log(log).coordinate(&saga).build()?;
     let sagas = service.sagas(&saga)?;
-    screen
-        .line("coordinator: its saga log is in memory, so run one only; a restart forgets what is under way");
+    if args.log == MEMORY {
+        screen.line(
+            "coordinator: its saga log is in memory, so run one only; a restart forgets what is under way",
+        );
+    }
     service.run(interrupted).await?;
     let [completed, rolled_back, parked] = [
         count(&sagas, Status::Completed).await?,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use saga::Service;
 use saga::memory::{InboxLimits, MemoryInbox, TokioClock};
 use saga::participant::ServeOptions;
+use saga::ports::SagaLog;
 use saga::record::Topic;
 use tokio::sync::{oneshot, watch};
 
@@ -51,7 +52,8 @@ pub(crate) async fn run(
     let mut news = if screen.is_live() { Some(News::follow(&*bus.events, &screen).await?) } else { None };
     let limits = Limits::of(&args.plan, screen.is_live(), bus.is_shared);
     let rules = Rules { policy: args.policy, step_deadline: limits.step_deadline };
-    let (desk, service) = open(rules, args.plan, limits.serve, &bus, call, screen)?;
+    let log = saga::log::connect(&args.log).await?;
+    let (desk, service) = open(rules, args.plan, limits.serve, &bus, log, call, screen)?;
 
     desk.declare().await?;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -95,6 +97,7 @@ pub(crate) fn open(
     plan: Plan,
     serve: ServeOptions,
     bus: &Bus,
+    log: Arc<dyn SagaLog>,
     call: CompletionCall,
     screen: Screen,
 ) -> Result<(Arc<Desk>, Service), Failure> {
@@ -107,6 +110,7 @@ pub(crate) fn open(
     let confirmation = Arc::new(Confirmation::new(trouble(SubCase::Confirmation), screen.clone()));
 
     let service = Service::builder(Arc::clone(&bus.events))
+        .log(log)
         .coordinate(&saga)
         .inbox(Arc::new(inbox()))
         .serve_with(&INVENTORY, Arc::clone(&inventory), serve.clone())

@@ -181,7 +181,7 @@ fn after(changed_at: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ports::{Known, MockClock, Performed};
+    use crate::ports::{Effects, Known, MockClock, Performed};
     use crate::record::{Action, Payload, Report, RunId};
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -213,6 +213,7 @@ mod tests {
                 known: Known::Unknown,
                 dispatched_at: Timestamp::from_millis(dispatched_at),
                 hold: HOLD,
+                effects: Effects::Anywhere,
             };
             self.inbox.claim(vec![claim]).await.remove(0).unwrap()
         }
@@ -243,6 +244,7 @@ mod tests {
             known: Known::Unknown,
             dispatched_at: Timestamp::from_millis(1_000),
             hold: HOLD,
+            effects: Effects::Anywhere,
         };
         let answers = bench.inbox.claim(vec![claim(Action::Execute), claim(Action::Undo)]).await;
         assert!(matches!(answers[0], Ok(ClaimAnswer::Run { attempt: 1, .. })), "{answers:?}");

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tracing::Instrument;
 use super::receive::Job;
 use super::{Handler, HandlerError};
 use crate::definition::panic_text;
-use crate::ports::{ClaimToken, Clock, StepContext, StepError};
+use crate::ports::{ClaimToken, Clock, Completed, Effects, StepContext, StepError};
 use crate::record::{Action, Payload};
 
 /// What is to be run: a command with the claim that the barrier gave for it.
@@ -25,6 +25,22 @@ pub(super) struct Errand {
     /// Not always the command's own: a step is also undone once more by a command to execute.
     pub(super) action: Action,
     pub(super) attempt: u32,
+    /// What the barrier said, if the handler has completed the claim itself.
+    pub(super) completed: Option<Arc<OnceLock<Completed>>>,
+}
+
+impl Errand {
+    /// Work on a claim that the barrier gave.
+    pub(super) fn new(
+        job: Box<Job>,
+        token: ClaimToken,
+        action: Action,
+        attempt: u32,
+        effects: Effects,
+    ) -> Self {
+        let completed = (effects == Effects::InTransaction).then(Arc::default);
+        Self { job, token, action, attempt, completed }
+    }
 }
 
 /// How an attempt ended.
@@ -126,6 +142,8 @@ fn call(
         attempt: errand.attempt,
         time_limit,
         traceparent: command.traceparent.clone(),
+        claim: Some(errand.token),
+        completed: errand.completed.clone(),
     };
     let span = tracing::debug_span!(
         "attempt",

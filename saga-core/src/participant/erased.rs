@@ -8,13 +8,14 @@ use serde::de::DeserializeOwned;
 
 use super::handler::ServedBy;
 use crate::contract::Contract;
-use crate::ports::{StepContext, StepError, Undo};
+use crate::ports::{Effects, StepContext, StepError, Undo};
 use crate::record::Payload;
 
 /// A handler with its types erased: payloads in, payloads out. Cloning shares it.
 #[derive(Clone)]
 pub(crate) struct Handler {
     contract: &'static str,
+    effects: Effects,
     inner: Arc<dyn Erased>,
 }
 
@@ -35,11 +36,17 @@ where
     K: ServedBy<H, Input, Output>,
     H: Send + Sync + 'static,
 {
+    let effects = K::effects(&handler);
     let typed = Typed { handler, contract: contract.name(), types: PhantomData::<fn(Input) -> (Output, K)> };
-    Handler { contract: contract.name(), inner: Arc::new(typed) }
+    Handler { contract: contract.name(), effects, inner: Arc::new(typed) }
 }
 
 impl Handler {
+    /// Where the user's code has its effects.
+    pub(crate) const fn effects(&self) -> Effects {
+        self.effects
+    }
+
     /// Reads the input, runs the user's code, writes the output. A panic of the user's code is not caught here.
     pub(crate) async fn execute(&self, input: &Payload, ctx: &StepContext) -> Result<Payload, HandlerError> {
         self.inner.execute(input, ctx).await
@@ -134,8 +141,6 @@ impl<H, Types> Typed<H, Types> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use async_trait::async_trait;
 
     use super::*;
@@ -148,16 +153,8 @@ mod tests {
     const MAIL: Contract<String, (), NoUndo> = Contract::new("mail");
 
     fn context() -> StepContext {
-        StepContext {
-            saga: SagaKey { saga: "checkout".into(), id: SagaId::new("12345").unwrap() },
-            run: RunId::from_u128(7),
-            step: "double".into(),
-            action: Action::Execute,
-            round: 1,
-            attempt: 1,
-            time_limit: Duration::from_secs(30),
-            traceparent: None,
-        }
+        let saga = SagaKey { saga: "checkout".into(), id: SagaId::new("12345").unwrap() };
+        StepContext::new(saga, RunId::from_u128(7), "double", Action::Execute)
     }
 
     fn doubling() -> Handler {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 
 use crate::contract::{Compensatable, NoUndo, Pivot, Retriable, StepKind};
-use crate::ports::{Compensation, Step, StepContext, StepError, Undo};
+use crate::ports::{Compensation, Effects, Step, StepContext, StepError, Undo};
 
 /// A handler made of a closure. [`undo`](HandlerFn::undo) adds how to undo the step, which a compensatable contract asks for.
 ///
@@ -112,6 +112,10 @@ impl<Input: Send + 'static, Output: Send + 'static, H: Step<Input, Output> + ?Si
     async fn execute(&self, input: Input, ctx: &StepContext) -> Result<Output, StepError> {
         (**self).execute(input, ctx).await
     }
+
+    fn effects(&self) -> Effects {
+        (**self).effects()
+    }
 }
 
 #[async_trait]
@@ -161,6 +165,9 @@ pub trait ServedBy<H, Input, Output>: StepKind {
     where
         Input: 'a,
         Output: 'a;
+
+    /// [`Step::effects`].
+    fn effects(handler: &H) -> Effects;
 }
 
 /// A handler at work.
@@ -185,6 +192,10 @@ where
     {
         handler.undo(undo, ctx)
     }
+
+    fn effects(handler: &H) -> Effects {
+        handler.effects()
+    }
 }
 
 macro_rules! served_without_undo {
@@ -208,6 +219,10 @@ macro_rules! served_without_undo {
             {
                 let refusal = format!("step {:?} is {} and cannot be undone", ctx.step, Self::KIND);
                 Box::pin(async move { Err(StepError::fail(refusal)) })
+            }
+
+            fn effects(handler: &H) -> Effects {
+                handler.effects()
             }
         }
     )*};

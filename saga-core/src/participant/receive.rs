@@ -7,7 +7,7 @@ use super::attempt::Errand;
 use super::reply::{After, Outgoing};
 use super::worker::{Happening, Worker};
 use crate::error::Error;
-use crate::ports::{Claim, ClaimAnswer, Delivery, Task};
+use crate::ports::{Claim, ClaimAnswer, Delivery, Effects, Task};
 use crate::record::{Retry, Timestamp};
 use crate::wire::{Command, Known};
 
@@ -39,7 +39,7 @@ impl Job {
         Task { run: self.command.run, step: Arc::clone(&self.command.step) }
     }
 
-    fn claim(&mut self, hold: Duration) -> Claim {
+    fn claim(&mut self, hold: Duration, effects: Effects) -> Claim {
         let task = self.task();
         let command = &mut self.command;
         Claim {
@@ -49,6 +49,7 @@ impl Job {
             known: std::mem::replace(&mut command.known, Known::Unknown),
             dispatched_at: command.dispatched_at,
             hold,
+            effects,
         }
     }
 
@@ -139,8 +140,9 @@ impl Worker {
         }
         self.claiming = count;
         let hold = self.served.options.claim_hold;
+        let effects = self.served.handler.effects();
         let mut jobs = self.waiting.drain(..count).collect::<Vec<_>>();
-        let claims = jobs.iter_mut().map(|job| job.claim(hold)).collect();
+        let claims = jobs.iter_mut().map(|job| job.claim(hold, effects)).collect();
         let inbox = Arc::clone(&self.shared.inbox);
         let claimed_at = self.shared.clock.now();
         self.begin(async move {
@@ -158,7 +160,8 @@ impl Worker {
             self.is_inbox_away &= answer.is_err();
             match answer {
                 Ok(ClaimAnswer::Run { token, action, attempt, output }) => {
-                    self.run_code(Errand { job, token, action, attempt }, output, time_limit);
+                    let effects = self.served.handler.effects();
+                    self.run_code(Errand::new(job, token, action, attempt, effects), output, time_limit);
                 }
                 Ok(ClaimAnswer::Reply(report)) => {
                     self.outgoing.push(Outgoing { job, report, after: After::Ack });

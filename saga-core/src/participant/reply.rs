@@ -39,6 +39,7 @@ pub(super) struct Stored {
 
 impl Worker {
     pub(super) fn complete(&mut self) {
+        self.take_completed();
         if self.is_completing || self.ended.is_empty() {
             return;
         }
@@ -56,6 +57,21 @@ impl Worker {
             let answers = inbox.complete(completions).await;
             Happening::Completed(Stored { ended, answers })
         });
+    }
+
+    /// Those whose handlers have completed their claims themselves: their verdicts are stored already.
+    fn take_completed(&mut self) {
+        let is_completed = |errand: &Errand| errand.completed.as_ref().and_then(|slot| slot.get()).cloned();
+        let mut nth = 0;
+        while let Some((errand, _)) = self.ended.get(nth) {
+            match is_completed(errand) {
+                None => nth += 1,
+                Some(completed) => {
+                    let (errand, _) = self.ended.swap_remove(nth);
+                    self.completed(errand, completed, After::Ack);
+                }
+            }
+        }
     }
 
     pub(super) fn has_completed(&mut self, stored: Stored) {
@@ -85,7 +101,8 @@ impl Worker {
             }
             Completed::Free => self.settlements.push(after.settle(*job)),
             Completed::UndoAgain { token, attempt, output } => {
-                let undo = Errand { job, token, action: crate::record::Action::Undo, attempt };
+                let effects = self.served.handler.effects();
+                let undo = Errand::new(job, token, crate::record::Action::Undo, attempt, effects);
                 self.run_code(undo, output, self.served.options.time_limit());
             }
             Completed::Overtaken => self.settlements.push(match after {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::record::{Action, Report, RunId, Timestamp};
@@ -68,6 +69,19 @@ pub struct Claim {
     pub dispatched_at: Timestamp,
     /// For how long the claim is to hold.
     pub hold: Duration,
+    /// Where the handler has its effects.
+    pub effects: Effects,
+}
+
+/// Where a handler has its effects, and so what an attempt may have left behind that ended without a verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effects {
+    /// Anywhere: it may have had one.
+    #[default]
+    Anywhere,
+    /// In one transaction with the barrier's row: the effect and the verdict are stored together, or neither is. So it had none.
+    InTransaction,
 }
 
 /// Says which claim a completion belongs to; never given twice for one row.

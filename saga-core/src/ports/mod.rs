@@ -25,7 +25,9 @@ pub use callback::{Callback, CallbackError, Ended};
 pub use clock::Clock;
 pub use delivery::{Delivery, Disposition, Receipt, ReceiptHome, Settled, Settlement};
 pub use health::{Health, Problem};
-pub use inbox::{Claim, ClaimAnswer, ClaimToken, Completed, Completion, Inbox, Known, Performed, Task};
+pub use inbox::{
+    Claim, ClaimAnswer, ClaimToken, Completed, Completion, Effects, Inbox, Known, Performed, Task,
+};
 pub use log::{
     Append, AppendError, Census, Lease, Query, Record, SagaLog, StoredSaga, Summary, Tombstone, Version,
     Woken,

@@ -1,10 +1,11 @@
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::inbox::{ClaimToken, Completed, Effects};
 use crate::error::chain;
 use crate::record::{Action, Payload, RunId, SagaKey, Topic};
 use crate::wire::{Headers, Message};
@@ -30,6 +31,14 @@ pub trait Step<Input: Send + 'static, Output: Send + 'static>: Send + Sync {
     /// # Errors
     /// See the contract above.
     async fn execute(&self, input: Input, ctx: &StepContext) -> Result<Output, StepError>;
+
+    /// Where it has its effects. [`Effects::InTransaction`] is a promise: whatever it does is in the transaction of the barrier's row, under
+    /// the claim of [`StepContext::claim`], and committed together with the verdict. What `saga-sql` makes of a closure keeps it.
+    ///
+    /// A wrapper that does not hand this on loses nothing but the advantage.
+    fn effects(&self) -> Effects {
+        Effects::Anywhere
+    }
 }
 
 /// A participant's side of a step: undoing it.
@@ -151,6 +160,10 @@ pub struct StepContext {
     pub time_limit: Duration,
     /// The W3C trace context of the saga.
     pub traceparent: Option<Arc<str>>,
+    /// The claim of the barrier under which this attempt runs; `None` in a test that calls a handler by itself.
+    pub claim: Option<ClaimToken>,
+    /// What the barrier said to a handler that completed the claim itself.
+    pub(crate) completed: Option<Arc<OnceLock<Completed>>>,
 }
 
 impl StepContext {
@@ -158,7 +171,18 @@ impl StepContext {
     /// handler of your own.
     pub fn new(saga: SagaKey, run: RunId, step: impl Into<Arc<str>>, action: Action) -> Self {
         let time_limit = Duration::from_secs(30);
-        Self { saga, run, step: step.into(), action, round: 1, attempt: 1, time_limit, traceparent: None }
+        Self {
+            saga,
+            run,
+            step: step.into(),
+            action,
+            round: 1,
+            attempt: 1,
+            time_limit,
+            traceparent: None,
+            claim: None,
+            completed: None,
+        }
     }
 
     /// A key that is the same for every attempt to execute this step, and another one that is the same for every attempt to undo
@@ -168,6 +192,16 @@ impl StepContext {
     /// undo key.
     pub fn idempotency_key(&self) -> String {
         format!("{}/{}/{}", self.run, self.step, self.action)
+    }
+
+    /// Says that this attempt's claim was completed in the handler's own transaction, which has been committed, and what the barrier said. The
+    /// participant then answers with that and does not complete the claim again. For those who write handlers over a database of their own;
+    /// it counts only where [`Step::effects`] says so.
+    pub fn completed(&self, completed: Completed) {
+        if let Some(slot) = &self.completed {
+            // Said twice, the first counts: it was committed first.
+            let _second = slot.set(completed);
+        }
     }
 
     /// A message of the handler's own that carries on the saga's key and trace context.

@@ -6,6 +6,12 @@ use crate::command::{cargo, run_lines};
 /// Crates with tests of what a feature changes by being off. The run with all features cannot have them.
 const WITH_DEFAULTS: [&str; 3] = ["saga-rs", "saga-core", "saga-webhook"];
 
+/// Runs a package's tests with all features, those that need a server too; the variables say where it is.
+pub(super) fn with_servers(package: &str, variables: &[(String, String)]) -> Result<Cases, String> {
+    let args = ["-p", package, "--all-features", "--", "--include-ignored"];
+    cargo_test(&args, variables)
+}
+
 pub(super) fn all_features(_: &Context) -> Outcome {
     outcome(cargo_test(&["--workspace", "--all-features"], &[]))
 }

@@ -11,13 +11,15 @@ pub(super) fn check(context: &Context) -> Outcome {
     if problems.is_empty() { Outcome::Passed } else { Outcome::Failed(problems.join("; ")) }
 }
 
-/// What the package ships with and what declares a newer Rust than the package does.
+/// What the package ships with and what declares a newer Rust than the package does. What comes with another package of ours is held
+/// against what that one declares: a feature may need a newer Rust than the package, and says so.
 fn newer(workspace: &Workspace, package: &Package) -> Vec<String> {
     let Some(ours) = &package.rust_version else {
         return vec![format!("{} declares no rust-version", package.name)];
     };
     println!("{} {} declares Rust {ours}", package.name, package.version);
-    let shipped = shipped(workspace, &package.id);
+    let others = workspace.published().filter(|other| other.id != package.id);
+    let shipped = shipped(workspace, &package.id, &others.map(|other| &*other.id).collect());
     let newer = |dependency: &&Package| {
         shipped.contains(dependency.id.as_str())
             && dependency.rust_version.as_ref().is_some_and(|theirs| numbers(theirs) > numbers(ours))
@@ -29,14 +31,14 @@ fn newer(workspace: &Workspace, package: &Package) -> Vec<String> {
     workspace.packages.iter().filter(newer).map(told).collect()
 }
 
-/// The ids of everything that a user of this package builds, on any platform.
-fn shipped<'a>(workspace: &'a Workspace, root: &'a str) -> BTreeSet<&'a str> {
+/// The ids of everything that a user of this package builds, on any platform, but what comes with these others.
+fn shipped<'a>(workspace: &'a Workspace, root: &'a str, others: &BTreeSet<&str>) -> BTreeSet<&'a str> {
     let nodes: BTreeMap<&str, _> =
         workspace.resolve.nodes.iter().map(|node| (node.id.as_str(), &node.deps)).collect();
     let mut seen = BTreeSet::new();
     let mut next = vec![root];
     while let Some(id) = next.pop() {
-        if seen.insert(id) {
+        if !others.contains(id) && seen.insert(id) {
             let deps = nodes.get(id).into_iter().flat_map(|deps| deps.iter());
             next.extend(deps.filter(|dep| dep.is_shipped()).map(|dep| dep.pkg.as_str()));
         }

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use saga::memory::MemoryBus;
+use saga::memory::{MemoryBus, MemoryLog};
 use saga::participant::ServeOptions;
 use saga::ports::{EventBus, Subscription, SubscriptionSpec};
 use saga::record::{Status, Topic};
@@ -28,8 +28,9 @@ const RULES: Rules = Rules { policy: FailurePolicy::WaitAll, step_deadline: Dura
 fn whole(plan: Plan, bus: &MemoryBus) -> Arc<Desk> {
     let call = CompletionCall::new("http://127.0.0.1:9/").unwrap();
     let screen = Shown::default().screen(false);
+    let log = Arc::new(MemoryLog::new());
     let (desk, service) =
-        open(RULES, plan, ServeOptions::default(), &Bus::in_memory(bus), call, screen).unwrap();
+        open(RULES, plan, ServeOptions::default(), &Bus::in_memory(bus), log, call, screen).unwrap();
     tokio::spawn(service.run(pending()));
     desk
 }

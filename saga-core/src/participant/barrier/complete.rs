@@ -9,15 +9,15 @@ impl Row {
     pub fn complete(&mut self, claimed: ClaimToken, performed: Performed, now: Timestamp) -> Completed {
         let undo = claimed.0 & 1 == 1;
         // A claim whose time is up keeps the row until someone takes it over.
-        match self.holder.take_if(|holder| token(self.tokens, holder.undo) == claimed) {
+        match self.holder.take_if(|holder| token(self.tokens, holder) == claimed) {
             Some(holder) if undo => self.undo_ended(holder, performed, now),
-            Some(_) => self.execution_ended(performed),
+            Some(holder) => self.execution_ended(holder, performed),
             None if undo => self.late_undo(),
-            None => self.late_execution(performed, now),
+            None => self.late_execution(claimed, performed, now),
         }
     }
 
-    fn execution_ended(&mut self, performed: Performed) -> Completed {
+    fn execution_ended(&mut self, holder: Holder, performed: Performed) -> Completed {
         let verdict = match performed {
             Performed::Final(Report::Succeeded { output }) => Verdict::Succeeded(output),
             Performed::Final(Report::Failed { reason }) => Verdict::Failed(reason),
@@ -27,11 +27,11 @@ impl Row {
             ),
             Performed::Final(Report::Undone | Report::UndoFailed { .. } | Report::Fenced { .. })
             | Performed::Again => {
-                self.tainted = true;
+                self.tainted |= !holder.bound;
                 return Completed::Free;
             }
         };
-        self.tainted |= matches!(verdict, Verdict::Failed(_));
+        self.tainted |= matches!(verdict, Verdict::Failed(_)) && !holder.bound;
         let report = verdict.report();
         self.verdict = Some(verdict);
         Completed::Reply(report)
@@ -66,8 +66,17 @@ impl Row {
     }
 
     /// An execution that had lost its row comes back. Whatever was done to the row meanwhile, its effect may be later.
-    fn late_execution(&mut self, performed: Performed, now: Timestamp) -> Completed {
-        let may_have_effect = !matches!(performed, Performed::Final(Report::Rejected { .. }));
+    fn late_execution(&mut self, claimed: ClaimToken, performed: Performed, now: Timestamp) -> Completed {
+        let bound = claimed.0 & 2 == 2;
+        let may_have_effect = match &performed {
+            Performed::Final(Report::Rejected { .. }) => false,
+            // The effect of one that was stored with its verdict was there before any undo.
+            Performed::Final(Report::Succeeded { .. }) => {
+                !bound || !matches!(self.verdict, Some(Verdict::Succeeded(_)))
+            }
+            // A transaction that was not committed.
+            Performed::Final(_) | Performed::Again => !bound,
+        };
         let output = match performed {
             Performed::Final(Report::Succeeded { output }) => Some(output),
             _ => None,
@@ -96,7 +105,7 @@ impl Row {
         seal.undos = Attempts::default();
         let attempt = seal.undos.next(round);
         let hold = seal.hold;
-        let token = self.hold(crate::record::Action::Undo, round, hold, now);
+        let token = self.hold(Holder::new(crate::record::Action::Undo, round, now.after(hold), false));
         Completed::UndoAgain { token, attempt, output }
     }
 }

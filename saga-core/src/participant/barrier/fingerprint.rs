@@ -5,8 +5,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::{Row, token};
-use crate::ports::ClaimToken;
+use super::Row;
 use crate::record::Timestamp;
 
 impl Row {
@@ -14,14 +13,9 @@ impl Row {
     #[doc(hidden)]
     pub fn hash_row(&self, now: Timestamp, hasher: &mut impl Hasher) {
         let ran = (self.executions.count > 0).then_some(self.executions.round);
-        let holder = self.holder.map(|it| (it.undo, it.round, it.again, it.until > now));
+        let holder = self.holder.map(|it| (it.undo, it.round, it.again, it.bound, it.until > now));
         let seal = self.seal.as_ref().map(|seal| (&seal.undoing, &seal.fence));
-        (self.round, ran, holder, &self.verdict, seal, self.tainted, self.overlapped).hash(hasher);
-    }
-
-    /// Whether this claim has the row.
-    #[doc(hidden)]
-    pub fn is_held_by(&self, claim: ClaimToken) -> bool {
-        self.holder.is_some_and(|holder| token(self.tokens, holder.undo) == claim)
+        (self.round, ran, self.attempted, holder, &self.verdict, seal, self.tainted, self.overlapped)
+            .hash(hasher);
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ports::{Claim, ClaimAnswer, ClaimToken, Known};
+use crate::ports::{Claim, ClaimAnswer, ClaimToken, Effects, Known};
 use crate::record::{Action, FenceAnswer, Payload, Report, Timestamp};
 
 /// What the barrier knows of one step of one run. A new row knows nothing.
@@ -27,6 +27,9 @@ pub struct Row {
     /// How many tokens were given. The claim that has the row always has the last one.
     tokens: u32,
     executions: Attempts,
+    /// An execution was begun that could have an effect without a verdict.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    attempted: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     holder: Option<Holder>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,6 +61,9 @@ struct Holder {
     /// An overtaken execution came back while this undo was running, perhaps with an effect that it did not see.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     again: bool,
+    /// An execution whose effect is stored together with its verdict, or not at all.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    bound: bool,
 }
 
 /// How executing went: the first verdict that was stored.
@@ -123,6 +129,16 @@ impl Row {
         self.holder.is_some_and(|holder| holder.until > now)
     }
 
+    /// Whether this claim still has the row, its time being up or not.
+    pub fn is_held_by(&self, claimed: ClaimToken) -> bool {
+        self.holder.is_some_and(|holder| token(self.tokens, &holder) == claimed)
+    }
+
+    /// Until when the row is held, if it is.
+    pub fn held_until(&self) -> Option<Timestamp> {
+        self.holder.map(|holder| holder.until)
+    }
+
     fn claim_execute(&mut self, claim: &Claim, horizon: Timestamp, now: Timestamp) -> ClaimAnswer {
         // This delivery may be that of an execution that lost its row, had its effect after the undo, and crashed.
         if self.overlapped && self.is_undone() {
@@ -152,7 +168,9 @@ impl Row {
         self.seal = None;
         self.tainted |= self.executions.count == 0 && claim.dispatched_at < horizon;
         let attempt = self.executions.next(claim.round);
-        let token = self.hold(Action::Execute, claim.round, claim.hold, now);
+        let bound = claim.effects == Effects::InTransaction;
+        self.attempted |= !bound;
+        let token = self.hold(Holder::new(Action::Execute, claim.round, now.after(claim.hold), bound));
         ClaimAnswer::Run { token, action: Action::Execute, attempt, output: None }
     }
 
@@ -173,13 +191,15 @@ impl Row {
         let refused =
             matches!(self.verdict, Some(Verdict::Rejected(_))) && !matches!(claim.known, Known::Succeeded(_));
         if refused || self.never_ran(claim, horizon) {
+            // A transaction that was begun before and is late must not commit any more.
+            self.overtake();
             let seal = self.sealed();
             seal.undoing = Undoing::Done;
             seal.fence = None;
             seal.hold = claim.hold;
             return ClaimAnswer::Reply(Report::Undone);
         }
-        self.tainted |= self.executions.count == 0;
+        self.tainted |= self.is_blank();
         let output = self.succeeded_output().or_else(|| match &claim.known {
             Known::Succeeded(output) => output.clone(),
             Known::Unknown | Known::Failed => None,
@@ -200,7 +220,7 @@ impl Row {
         self.round = claim.round;
         self.overtake();
         let answer = self.fence_answer(claim, horizon);
-        self.tainted |= self.executions.count == 0 && answer != FenceAnswer::NoEffect;
+        self.tainted |= self.is_blank() && answer != FenceAnswer::NoEffect;
         self.sealed().fence = Some(Fence { round: claim.round, answer: answer.clone() });
         ClaimAnswer::Reply(Report::Fenced { answer })
     }
@@ -224,10 +244,7 @@ impl Row {
     /// Whether the row's silence proves that the step was never executed: not if the row could have been pruned, and not if the
     /// coordinator has heard otherwise.
     fn never_ran(&self, claim: &Claim, horizon: Timestamp) -> bool {
-        self.executions.count == 0
-            && !self.tainted
-            && claim.known == Known::Unknown
-            && claim.dispatched_at >= horizon
+        self.is_blank() && !self.tainted && claim.known == Known::Unknown && claim.dispatched_at >= horizon
     }
 
     fn begin_undo(
@@ -240,22 +257,26 @@ impl Row {
         let seal = self.sealed();
         seal.hold = hold;
         let attempt = seal.undos.next(round);
-        let token = self.hold(Action::Undo, round, hold, now);
+        let token = self.hold(Holder::new(Action::Undo, round, now.after(hold), false));
         ClaimAnswer::Run { token, action: Action::Undo, attempt, output }
     }
 
+    /// Whether nothing can have happened that the row would have to tell of: no execution was begun but such as would have left a verdict.
+    const fn is_blank(&self) -> bool {
+        !self.attempted && self.verdict.is_none()
+    }
+
     /// Gives the row to a new claim.
-    fn hold(&mut self, action: Action, round: u32, hold: Duration, now: Timestamp) -> ClaimToken {
+    fn hold(&mut self, holder: Holder) -> ClaimToken {
         self.overtake();
-        let undo = action == Action::Undo;
-        self.holder = Some(Holder { undo, round, until: now.after(hold), again: false });
         self.tokens += 1;
-        token(self.tokens, undo)
+        self.holder = Some(holder);
+        token(self.tokens, &holder)
     }
 
     /// Takes the row from a claim whose time is up. If it was executing, it has crashed or is late.
     fn overtake(&mut self) {
-        if let Some(Holder { undo: false, .. }) = self.holder.take() {
+        if let Some(Holder { undo: false, bound: false, .. }) = self.holder.take() {
             self.tainted = true;
             self.overlapped = true;
         }
@@ -287,7 +308,7 @@ impl Row {
     fn sealed_report(&self) -> Report {
         match &self.verdict {
             Some(verdict) => verdict.report(),
-            None if self.executions.count == 0 && !self.tainted => {
+            None if self.is_blank() && !self.tainted => {
                 Report::Rejected { reason: "it was undone or fenced before it ran".into() }
             }
             None => Report::Failed {
@@ -325,7 +346,14 @@ impl Verdict {
     }
 }
 
-/// The number says whether the claim was an undo, so that a claimant that has lost the row is still known for what it did.
-fn token(serial: u32, undo: bool) -> ClaimToken {
-    ClaimToken(u64::from(serial) << 1 | u64::from(undo))
+impl Holder {
+    fn new(action: Action, round: u32, until: Timestamp, bound: bool) -> Self {
+        Self { undo: action == Action::Undo, round, until, again: false, bound }
+    }
+}
+
+/// The number says whether the claim was an undo, and whether it was bound to a transaction, so that a claimant that has lost the row is
+/// still known for what it did.
+fn token(serial: u32, holder: &Holder) -> ClaimToken {
+    ClaimToken(u64::from(serial) << 2 | u64::from(holder.bound) << 1 | u64::from(holder.undo))
 }

@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use super::Row;
-use crate::ports::{Claim, ClaimAnswer, ClaimToken, Completed, Known, Performed, Task};
+use crate::ports::{Claim, ClaimAnswer, ClaimToken, Completed, Effects, Known, Performed, Task};
 use crate::record::{Action, Payload, Report, RunId, Timestamp};
 
 const HOLD_MS: u64 = 1;
@@ -20,6 +20,7 @@ struct World {
     workers: [Worker; 4],
     crashes_left: u8,
     again_left: u8,
+    effects: Effects,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,12 +37,14 @@ enum State {
     Running { token: ClaimToken, action: Action },
     /// The user's code has done its work; the barrier has not been told.
     Acted { token: ClaimToken, action: Action },
+    /// The handler has committed its effect and its verdict together.
+    Stored,
     /// Settled: it never comes again.
     Settled,
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(effects: Effects) -> Self {
         let worker = |action| Worker { action, state: State::Waiting };
         Self {
             row: Row::default(),
@@ -50,6 +53,7 @@ impl World {
             workers: [Action::Execute, Action::Execute, Action::Undo, Action::Undo].map(worker),
             crashes_left: 1,
             again_left: 1,
+            effects,
         }
     }
 
@@ -62,8 +66,19 @@ impl World {
         for i in 0..self.workers.len() {
             match self.workers[i].state {
                 State::Waiting => worlds.push(self.claimed(i)),
+                State::Running { token, action: Action::Execute }
+                    if self.effects == Effects::InTransaction =>
+                {
+                    worlds.push(self.committed(i, token));
+                    worlds.extend(self.rolled_back(i, token));
+                    worlds.extend(self.crashed(i));
+                }
                 State::Running { token, action } => {
                     worlds.push(self.acted(i, token, action));
+                    worlds.extend(self.crashed(i));
+                }
+                State::Stored => {
+                    worlds.push(self.settled(i));
                     worlds.extend(self.crashed(i));
                 }
                 State::Acted { token, action } => {
@@ -89,6 +104,7 @@ impl World {
             known: Known::Unknown,
             dispatched_at: Timestamp::from_millis(1),
             hold: Duration::from_millis(HOLD_MS),
+            effects: self.effects,
         };
         let before = &self.row;
         let answer = world.row.claim(&claim, Timestamp::from_millis(1), world.time());
@@ -97,6 +113,8 @@ impl World {
                 if action == Action::Execute {
                     assert!(before.verdict.is_none(), "executed although a verdict was stored: {before:?}");
                     assert!(before.seal.is_none(), "executed although sealed: {before:?}");
+                } else if self.effects == Effects::InTransaction {
+                    assert!(before.verdict.is_some(), "undone although nothing had happened: {before:?}");
                 }
                 State::Running { token, action }
             }
@@ -111,6 +129,31 @@ impl World {
         let mut world = self.clone();
         world.effect = action == Action::Execute;
         world.workers[i].state = State::Acted { token, action };
+        world
+    }
+
+    /// The handler's transaction commits, if its claim still has the row; otherwise it cannot, and has no effect.
+    fn committed(&self, i: usize, token: ClaimToken) -> Self {
+        if !self.row.is_held_by(token) {
+            return self.completed(i, token, Performed::Again);
+        }
+        let mut world = self.clone();
+        world.effect = true;
+        let answer = world.row.complete(token, final_report(Action::Execute), world.time());
+        assert!(matches!(answer, Completed::Reply(Report::Succeeded { .. })), "{answer:?}");
+        world.workers[i].state = State::Stored;
+        world
+    }
+
+    /// The handler's transaction is rolled back.
+    fn rolled_back(&self, i: usize, token: ClaimToken) -> Option<Self> {
+        let again_left = self.again_left.checked_sub(1)?;
+        Some(Self { again_left, ..self.clone() }.completed(i, token, Performed::Again))
+    }
+
+    fn settled(&self, i: usize) -> Self {
+        let mut world = self.clone();
+        world.workers[i].state = State::Settled;
         world
     }
 
@@ -161,8 +204,17 @@ fn final_report(action: Action) -> Performed {
 
 #[test]
 fn when_everything_is_settled_no_effect_remains() {
-    let mut seen = HashSet::from([World::new()]);
-    let mut open = vec![World::new()];
+    explore(Effects::Anywhere);
+}
+
+#[test]
+fn the_same_in_transactions_where_only_what_happened_is_undone() {
+    explore(Effects::InTransaction);
+}
+
+fn explore(effects: Effects) {
+    let mut seen = HashSet::from([World::new(effects)]);
+    let mut open = vec![World::new(effects)];
     let mut over = 0;
     while let Some(world) = open.pop() {
         if world.is_over() {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::ports::{Claim, ClaimAnswer, Task};
+use crate::ports::{Claim, ClaimAnswer, Effects, Task};
 
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_waits_for_running_handlers_and_takes_no_more_commands() {
@@ -40,7 +40,15 @@ async fn a_handler_that_does_not_finish_is_dropped_and_its_row_is_free() {
     let diary = rig.bus.diary(1).await;
     assert!(matches!(&diary[..], [Done::Retried(_)]), "{diary:?}");
     let Command { run, step, round, known, dispatched_at, action, .. } = command(Action::Execute);
-    let claim = Claim { task: Task { run, step }, action, round, known, dispatched_at, hold: ms(1) };
+    let claim = Claim {
+        task: Task { run, step },
+        action,
+        round,
+        known,
+        dispatched_at,
+        hold: ms(1),
+        effects: Effects::Anywhere,
+    };
     let answer = rig.inbox.claim(vec![claim]).await.remove(0).unwrap();
     assert!(matches!(answer, ClaimAnswer::Run { attempt: 2, .. }), "{answer:?}");
 }

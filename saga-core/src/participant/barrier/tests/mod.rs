@@ -2,13 +2,14 @@
 
 mod executing;
 mod fencing;
+mod transactions;
 mod undoing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Row;
-use crate::ports::{Claim, ClaimAnswer, ClaimToken, Completed, Known, Performed, Task};
+use crate::ports::{Claim, ClaimAnswer, ClaimToken, Completed, Effects, Known, Performed, Task};
 use crate::record::{Action, FenceAnswer, Payload, Report, RunId, Timestamp};
 
 const HOLD: Duration = Duration::from_millis(10);
@@ -20,10 +21,17 @@ struct Bench {
     now: u64,
     known: Known,
     dispatched_at: u64,
+    effects: Effects,
 }
 
 fn bench() -> Bench {
-    Bench { row: Row::default(), now: 1_000, known: Known::Unknown, dispatched_at: HORIZON }
+    Bench {
+        row: Row::default(),
+        now: 1_000,
+        known: Known::Unknown,
+        dispatched_at: HORIZON,
+        effects: Effects::Anywhere,
+    }
 }
 
 impl Bench {
@@ -35,6 +43,7 @@ impl Bench {
             known: self.known.clone(),
             dispatched_at: Timestamp::from_millis(self.dispatched_at),
             hold: HOLD,
+            effects: self.effects,
         };
         // Every answer must be the same from a row that was stored in between.
         let stored = serde_json::to_string(&self.row).unwrap();

@@ -1,0 +1,8 @@
+//! What a database can be in: damaged, newer, read-only, gone. PostgreSQL's cases are ignored unless `cargo xtask test` runs them, which starts
+//! a server.
+
+#[cfg(feature = "postgres")]
+mod postgres;
+mod sagas;
+#[cfg(feature = "sqlite")]
+mod sqlite;
