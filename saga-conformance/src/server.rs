@@ -9,6 +9,9 @@ use crate::check::{Check, Stop};
 /// The variable that holds the command which works on servers.
 const COMMAND: &str = "SAGA_SERVERS";
 
+/// The variable that names the server, if it is not the one with the name of the bus.
+const NAME: &str = "SAGA_SERVER";
+
 /// The broker's process.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
@@ -21,7 +24,8 @@ impl Server {
     pub(crate) fn from_env(name: &str) -> Option<Self> {
         let command = std::env::var(COMMAND).ok()?;
         let command = command.split_whitespace().map(str::to_owned).collect();
-        Some(Self { command, name: name.to_owned() })
+        let name = std::env::var(NAME).unwrap_or_else(|_| name.to_owned());
+        Some(Self { command, name })
     }
 
     /// Ends the process at once.

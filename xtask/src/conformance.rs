@@ -4,11 +4,12 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::table::Table;
-use crate::command::{cargo, run as run_command};
+use crate::command::{cargo, run as run_command, run_lines};
 use crate::servers;
 
 /// A bus and the test that runs the suite on it.
@@ -17,16 +18,39 @@ pub(crate) struct Bus {
     pub(crate) name: &'static str,
     package: &'static str,
     test: &'static str,
-    has_server: bool,
+    server: Option<Server>,
+}
+
+/// The server of a bus.
+#[derive(Debug)]
+struct Server {
+    name: &'static str,
+    /// Where its URL is found, and where the test looks for it.
+    variables: (&'static str, &'static str),
+}
+
+const fn on_server(name: &'static str, package: &'static str, from: &'static str, to: &'static str) -> Bus {
+    let server = Server { name, variables: (from, to) };
+    Bus { name, package, test: "conformance", server: Some(server) }
 }
 
 /// All buses, in the order of the table's columns.
 pub(crate) const BUSES: &[Bus] = &[
-    Bus { name: "memory", package: "saga-conformance", test: "memory", has_server: false },
-    Bus { name: "kafka", package: "saga-kafka", test: "conformance", has_server: true },
-    Bus { name: "rabbit", package: "saga-rabbit", test: "conformance", has_server: true },
-    Bus { name: "nats", package: "saga-nats", test: "conformance", has_server: true },
+    Bus { name: "memory", package: "saga-conformance", test: "memory", server: None },
+    on_server("kafka", "saga-kafka", "SAGA_KAFKA_URL", "SAGA_KAFKA_URL"),
+    on_server("rabbit", "saga-rabbit", "SAGA_RABBIT_URL", "SAGA_RABBIT_URL"),
+    on_server("nats", "saga-nats", "SAGA_NATS_URL", "SAGA_NATS_URL"),
 ];
+
+/// The oldest versions of servers, which `--all-versions` adds.
+pub(crate) const OLDER: &[Bus] = &[
+    on_server("rabbit-3.10", "saga-rabbit", "SAGA_RABBIT_3_10_URL", "SAGA_RABBIT_URL"),
+    on_server("nats-2.10", "saga-nats", "SAGA_NATS_2_10_URL", "SAGA_NATS_URL"),
+];
+
+const ALL_VERSIONS: &str = "--all-versions";
+/// So many buses are tried at once: the cases mostly wait.
+const LANES: usize = 2;
 
 /// What became of a case, as the suite writes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,22 +67,33 @@ pub(crate) struct Report {
 pub(crate) fn chosen<'a>(words: &[&'a str]) -> Result<(Vec<&'static Bus>, Vec<&'a str>), String> {
     let split = words.iter().position(|word| *word == "--").unwrap_or(words.len());
     let (names, rest) = words.split_at(split);
-    let find = |name: &&str| {
-        BUSES.iter().find(|bus| bus.name == *name).ok_or_else(|| {
-            let known: Vec<_> = BUSES.iter().map(|bus| bus.name).collect();
+    let all = || BUSES.iter().chain(OLDER);
+    let find = |name: &&&str| {
+        all().find(|bus| bus.name == **name).ok_or_else(|| {
+            let known: Vec<_> = all().map(|bus| bus.name).collect();
             format!("there is no bus {name:?}; there are {}", known.join(", "))
         })
     };
-    let buses = if names.is_empty() { Ok(BUSES.iter().collect()) } else { names.iter().map(find).collect() };
-    Ok((buses?, rest.iter().skip(1).copied().collect()))
+    let mut buses = names
+        .iter()
+        .filter(|name| **name != ALL_VERSIONS)
+        .map(|name| find(&name))
+        .collect::<Result<Vec<_>, _>>()?;
+    if buses.is_empty() {
+        buses.extend(BUSES);
+    }
+    if names.contains(&ALL_VERSIONS) {
+        buses.extend(OLDER);
+    }
+    Ok((buses, rest.iter().skip(1).copied().collect()))
 }
 
-/// Starts the servers, runs the suite on these buses, one after the other, stops the servers, prints the table and writes it as JSON.
+/// Starts the servers, runs the suite on these buses, stops the servers, prints the table and writes it as JSON.
 pub(crate) fn run(buses: &[&Bus], cases: &[&str]) -> Result<Table, String> {
     let target = crate::workspace::target_directory()?;
-    let names: Vec<_> = buses.iter().filter(|bus| bus.has_server).map(|bus| bus.name).collect();
-    let variables = if names.is_empty() { Vec::new() } else { servers::up(&target, &names)? };
-    let table = run_with(buses, cases, &target, &variables);
+    let names: Vec<_> = buses.iter().filter_map(|bus| Some(bus.server.as_ref()?.name)).collect();
+    let variables = if names.is_empty() { Ok(Vec::new()) } else { servers::up(&target, &names) };
+    let table = variables.and_then(|variables| run_with(buses, cases, &target, &variables));
     servers::down(&target, &names)?;
     table
 }
@@ -71,11 +106,15 @@ fn run_with(
 ) -> Result<Table, String> {
     let folder = target.join("conformance");
     std::fs::create_dir_all(&folder).map_err(|error| unwritable(&folder, &error))?;
+    for bus in buses {
+        run_command(cargo(["test", "-p", bus.package, "--test", bus.test, "--no-run"]))?;
+    }
+    let json = |bus: &Bus| folder.join(format!("{}.json", bus.name));
+    let mut ran = in_lanes(buses, |bus| run_on(bus, cases, &json(bus), variables));
     let mut table = Table::default();
     for bus in buses {
-        println!("\n== conformance of {} ==", bus.name);
-        let json = folder.join(format!("{}.json", bus.name));
-        table.add(bus.name, run_on(bus, cases, &json, variables));
+        let reports = ran.remove(bus.name).unwrap_or_else(|| Err("it was not run".to_owned()));
+        table.add(bus.name, reports);
     }
     println!("\n{table}");
     let all: BTreeMap<_, _> = table.columns().collect();
@@ -86,29 +125,56 @@ fn run_with(
     Ok(table)
 }
 
+type Ran = Result<Vec<Report>, String>;
+
+/// Whichever lane is free takes the next bus.
+fn in_lanes(buses: &[&Bus], run: impl Fn(&Bus) -> Ran + Sync) -> BTreeMap<&'static str, Ran> {
+    let waiting = Mutex::new(buses.iter().copied());
+    let ended = Mutex::new(BTreeMap::new());
+    let lane = || {
+        loop {
+            // The guard must not outlive the statement.
+            let next = waiting.lock().expect("no lane panics with it").next();
+            let Some(bus) = next else { break };
+            let ran = run(bus);
+            ended.lock().expect("no lane panics with it").insert(bus.name, ran);
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..LANES).for_each(|_| {
+            scope.spawn(lane);
+        });
+    });
+    ended.into_inner().expect("no lane panics with it")
+}
+
 /// The reports of one bus. A run that fails has reports, too, unless it broke off.
-fn run_on(
-    bus: &Bus,
-    cases: &[&str],
-    json: &PathBuf,
-    variables: &[(String, String)],
-) -> Result<Vec<Report>, String> {
+fn run_on(bus: &Bus, cases: &[&str], json: &PathBuf, variables: &[(String, String)]) -> Ran {
     // What an earlier run wrote must not be taken for this one's.
     if json.exists() {
         std::fs::remove_file(json).map_err(|error| unwritable(json, &error))?;
     }
-    let mut command = cargo(["test", "-p", bus.package, "--test", bus.test, "--", "--required", "--json"]);
+    let mut command =
+        cargo(["test", "--quiet", "-p", bus.package, "--test", bus.test, "--", "--required", "--json"]);
     command.arg(json).args(cases).envs(variables.iter().map(|(name, value)| (name, value)));
-    let ran = run_command(command);
+    if let Some(Server { name, variables: (from, to) }) = &bus.server {
+        let url = variables.iter().find(|(variable, _)| variable == from);
+        let (_, url) = url.ok_or_else(|| format!("{from} is not known"))?;
+        command.env(to, url).env("SAGA_SERVER", name);
+    }
+    let ran = run_lines(command, |line| println!("{:<11} | {line}", bus.name));
     let Ok(text) = std::fs::read_to_string(json) else {
         return Err(ran.err().unwrap_or_else(|| "it wrote no results".to_owned()));
     };
     let reports: Vec<Report> =
         serde_json::from_str(&text).map_err(|error| format!("{} cannot be read: {error}", json.display()))?;
     match ran {
+        Err(why) => Err(why),
         // It failed after the cases, which must not look well.
-        Err(why) if reports.iter().all(|report| report.verdict != "failed") => Err(why),
-        _ => Ok(reports),
+        Ok(false) if reports.iter().all(|report| report.verdict != "failed") => {
+            Err("it failed, although no case did".to_owned())
+        }
+        Ok(_) => Ok(reports),
     }
 }
 
@@ -129,6 +195,8 @@ mod tests {
         assert_eq!(names(&[]).0.len(), BUSES.len());
         assert_eq!(names(&["nats", "--", "17", "poison"]), (vec!["nats"], "17 poison".to_owned()));
         assert_eq!(names(&["--", "17"]).0.len(), BUSES.len());
+        assert_eq!(names(&["--all-versions"]).0.len(), BUSES.len() + OLDER.len());
+        assert_eq!(names(&["rabbit-3.10"]).0, ["rabbit-3.10"]);
         assert!(chosen(&["natz"]).unwrap_err().contains("natz"));
     }
 }

@@ -96,9 +96,10 @@ fn usage() -> String {
          Runs everything that must pass, or only the stages named, and goes on after a failure. Installs the\n\
          cargo tools it needs. Closes with `N passed, N failed`: test cases, and one for each other stage.\n\n\
          Stages:\n{stages}\n\
-         Usage: cargo xtask conformance [BUS...] [-- CASE...]\n\n\
+         Usage: cargo xtask conformance [BUS...] [--all-versions] [-- CASE...]\n\n\
          Runs the conformance suite on {buses}, or only on the buses named, and only the cases\n\
-         whose numbers or parts of names are given. Starts the servers it needs, prints a table and writes it as JSON.\n\n\
+         whose numbers or parts of names are given. With --all-versions also on the oldest servers that the adapters work with.\n\
+         Starts the servers it needs, prints a table and writes it as JSON.\n\n\
          Usage: cargo xtask checkout [kafka|rabbit|nats...] [--orders N]\n\n\
          Runs the checkout over these brokers, in one process and in seven, undisturbed and with the broker killed and\n\
          started in the middle; every 10th of the {orders} orders is refused by payment. Starts the servers it needs.\n\n\

@@ -23,6 +23,8 @@ struct Server {
     version: &'static str,
     /// Points at a server of the user's own instead.
     variable: &'static str,
+    /// Started if no server is named.
+    by_default: bool,
     /// What it listens on; the first is the one that clients use.
     ports: &'static [&'static str],
     install: fn(&Place) -> Result<(), String>,
@@ -47,7 +49,9 @@ impl Server {
 const SERVERS: &[Server] = &[
     kafka::SERVER,
     rabbit::SERVER,
+    rabbit::OLDER,
     nats::SERVER,
+    nats::OLDER,
     nats::WITH_TOKEN,
     nats::WITH_USER,
     nats::WITH_NKEY,
@@ -66,7 +70,9 @@ pub(crate) fn run(target: &Path, args: &[&str]) -> Result<bool, String> {
     let servers = chosen(names)?;
     match *verb {
         "up" => {
-            for (name, value) in up_all(target, &servers)? {
+            let wanted: Vec<_> =
+                servers.into_iter().filter(|server| server.by_default || !names.is_empty()).collect();
+            for (name, value) in up_all(target, &wanted)? {
                 println!("{name}={value}");
             }
         }
@@ -87,8 +93,10 @@ pub(crate) fn run(target: &Path, args: &[&str]) -> Result<bool, String> {
 }
 
 pub(crate) const USAGE: &str = "\
-Usage: cargo xtask servers up|down|status [kafka|rabbit|nats|nats-token|nats-user|nats-nkey|postgres]...
-       cargo xtask servers kill|start|pause|resume kafka|rabbit|nats|postgres
+Usage: cargo xtask servers up|down|status [SERVER...]
+       cargo xtask servers kill|start|pause|resume SERVER...
+
+Servers: kafka, rabbit, nats, nats-token, nats-user, nats-nkey, postgres; by name only: rabbit-3.10, nats-2.10.
 
 Installs brokers and databases and starts them on loopback, their data below the target directory; prints the variables that hold
 their URLs. With SAGA_KAFKA_URL, SAGA_RABBIT_URL, SAGA_NATS_URL or SAGA_POSTGRES_URL set, that server of yours is used instead.
@@ -234,7 +242,17 @@ mod tests {
         };
         assert_eq!(
             names(&[]).unwrap(),
-            ["kafka", "rabbit", "nats", "nats-token", "nats-user", "nats-nkey", "postgres"]
+            [
+                "kafka",
+                "rabbit",
+                "rabbit-3.10",
+                "nats",
+                "nats-2.10",
+                "nats-token",
+                "nats-user",
+                "nats-nkey",
+                "postgres"
+            ]
         );
         assert_eq!(names(&["nats"]).unwrap(), ["nats"]);
         assert!(names(&["zeromq"]).unwrap_err().contains("zeromq"));

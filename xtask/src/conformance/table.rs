@@ -76,15 +76,15 @@ impl fmt::Display for Table {
             .map(|report| (report.case, report.name.as_str()))
             .collect();
         write!(f, "{:<58}", format!("{} cases", names.len()))?;
-        self.0.iter().try_for_each(|(bus, _)| write!(f, " {bus:<8}"))?;
+        self.0.iter().try_for_each(|(bus, _)| write!(f, " {bus:<11}"))?;
         for (case, name) in &names {
             write!(f, "\n{case:>2} {name:<55}")?;
-            self.0.iter().try_for_each(|(bus, _)| write!(f, " {:<8}", short(self.of(bus, *case))))?;
+            self.0.iter().try_for_each(|(bus, _)| write!(f, " {:<11}", short(self.of(bus, *case))))?;
         }
         for (verdict, _) in WORDS {
             if self.0.iter().any(|(bus, _)| self.count(bus, verdict) > 0) {
                 write!(f, "\n{verdict:<58}")?;
-                self.0.iter().try_for_each(|(bus, _)| write!(f, " {:<8}", self.count(bus, verdict)))?;
+                self.0.iter().try_for_each(|(bus, _)| write!(f, " {:<11}", self.count(bus, verdict)))?;
             }
         }
         writeln!(f)?;

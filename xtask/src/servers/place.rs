@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// Where a server is installed and keeps its data, below the target directory.
 pub(super) struct Place {
+    version: String,
     install: PathBuf,
     home: PathBuf,
     certificates: PathBuf,
@@ -14,10 +15,16 @@ impl Place {
     pub(super) fn new(target: &Path, name: &str, product: &str, version: &str) -> Self {
         let servers = target.join("servers");
         Self {
+            version: version.to_owned(),
             install: servers.join("install").join(format!("{product}-{version}")),
             home: servers.join(name),
             certificates: certificates(target),
         }
+    }
+
+    /// What is to be installed.
+    pub(super) fn version(&self) -> &str {
+        &self.version
     }
 
     /// A path in the installation.

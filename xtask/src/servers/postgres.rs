@@ -20,6 +20,7 @@ pub(super) const SERVER: Server = Server {
     product: "postgres",
     version: VERSION,
     variable: "SAGA_POSTGRES_URL",
+    by_default: true,
     ports: &["client"],
     install,
     prepare,

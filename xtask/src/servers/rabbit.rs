@@ -14,8 +14,7 @@ use super::state::State;
 use crate::command::{output, program};
 
 const VERSION: &str = "4.0";
-/// The Debian release that has that version.
-const RELEASE: &str = "trixie";
+const OLDER_VERSION: &str = "3.10";
 /// Where the data are, seen from inside.
 const DATA: &str = "/srv/rabbit";
 
@@ -24,6 +23,7 @@ pub(super) const SERVER: Server = Server {
     product: "rabbit",
     version: VERSION,
     variable: "SAGA_RABBIT_URL",
+    by_default: true,
     ports: &["client", "distribution", "names", "tls"],
     install,
     prepare,
@@ -34,11 +34,27 @@ pub(super) const SERVER: Server = Server {
     clean: unmount,
 };
 
+/// The oldest version that the adapter works with.
+pub(super) const OLDER: Server = Server {
+    name: "rabbit-3.10",
+    version: OLDER_VERSION,
+    variable: "SAGA_RABBIT_3_10_URL",
+    by_default: false,
+    more: |_| Vec::new(),
+    ..SERVER
+};
+
+/// The Debian release that has this version.
+fn release(version: &str) -> &'static str {
+    if version == OLDER_VERSION { "bookworm" } else { "trixie" }
+}
+
 fn install(place: &Place) -> Result<(), String> {
     if place.is_installed() {
         return Ok(());
     }
-    println!("rabbit: installing {VERSION}; this takes about a minute, once");
+    let version = place.version();
+    println!("rabbit: installing {version}; this takes about a minute, once");
     unmount(place);
     place.begin_install()?;
     let run = |program: &str, args: &[&str]| {
@@ -52,7 +68,7 @@ fn install(place: &Place) -> Result<(), String> {
     }
     let root = root(place);
     let root = root.to_string_lossy();
-    run("debootstrap", &["--variant=minbase", RELEASE, &root, &mirror()?])?;
+    run("debootstrap", &["--variant=minbase", release(version), &root, &mirror()?])?;
     // Without a sandbox user: the root may lie below folders that other users cannot enter.
     let install =
         ["apt-get", "-o", "APT::Sandbox::User=root", "install", "-qq", "--yes", "--no-install-recommends"];
