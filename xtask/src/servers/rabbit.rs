@@ -106,6 +106,8 @@ fn prepare(place: &Place, state: &State) -> Result<(), String> {
             format!("{} could not be copied to {}: {error}", from.display(), to.display())
         })?;
     }
+    // Erlang looks the node's host up.
+    place.write_at(&root(place).join("etc/hosts"), "127.0.0.1 localhost\n")?;
     place.write_at(&data.join("rabbitmq.conf"), &config(state))?;
     place.write_at(&data.join("definitions.json"), &definitions().to_string())?;
     place.write_at(&data.join("enabled_plugins"), "[rabbitmq_auth_mechanism_ssl].\n")
