@@ -3,11 +3,12 @@
 pub(crate) mod roles;
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::{self, JoinHandle};
 
 use self::roles::Roles;
-use crate::command::{cargo, output, program, run as run_command, run_lines};
+use crate::built;
+use crate::command::{output, program, run_lines};
 use crate::servers;
 
 /// The brokers, by the names of their servers, which are those of the features, too.
@@ -58,7 +59,7 @@ pub(crate) fn run(plan: &Plan, mut ended: impl FnMut(&str, Result<(), String>)) 
     let target = crate::workspace::target_directory()?;
     let names: Vec<_> = plan.brokers.iter().map(|(name, _)| *name).collect();
     let ran = servers::up(&target, &names).and_then(|variables| {
-        let example = build(&target, &names)?;
+        let example = built::checkout()?;
         let orders = target.join("orders.jsonl");
         std::fs::write(&orders, lines(plan.orders))
             .map_err(|error| format!("{}: {error}", orders.display()))?;
@@ -74,12 +75,6 @@ pub(crate) fn run(plan: &Plan, mut ended: impl FnMut(&str, Result<(), String>)) 
         Ok(())
     });
     ran.and(servers::down(&target, &names))
-}
-
-pub(crate) fn build(target: &Path, features: &[&str]) -> Result<PathBuf, String> {
-    let features = features.join(",");
-    run_command(cargo(["build", "-p", "checkout", "--example", "checkout", "--features", &features]))?;
-    Ok(target.join("debug/examples/checkout"))
 }
 
 impl Trial<'_> {

@@ -3,13 +3,14 @@
 mod table;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::table::Table;
-use crate::command::{cargo, run as run_command, run_lines};
+use crate::built;
+use crate::command::{program, run_lines};
 use crate::servers;
 
 /// A bus and the test that runs the suite on it.
@@ -106,11 +107,11 @@ fn run_with(
 ) -> Result<Table, String> {
     let folder = target.join("conformance");
     std::fs::create_dir_all(&folder).map_err(|error| unwritable(&folder, &error))?;
-    for bus in buses {
-        run_command(cargo(["test", "-p", bus.package, "--test", bus.test, "--no-run"]))?;
-    }
-    let json = |bus: &Bus| folder.join(format!("{}.json", bus.name));
-    let mut ran = in_lanes(buses, |bus| run_on(bus, cases, &json(bus), variables));
+    let suites = built::tests(&["conformance", "memory"])?;
+    let mut ran = in_lanes(buses, |bus| {
+        let suite = built::find(&suites, bus.package, bus.test)?;
+        run_on(bus, &suite.path, cases, &folder.join(format!("{}.json", bus.name)), variables)
+    });
     let mut table = Table::default();
     for bus in buses {
         let reports = ran.remove(bus.name).unwrap_or_else(|| Err("it was not run".to_owned()));
@@ -149,13 +150,12 @@ fn in_lanes(buses: &[&Bus], run: impl Fn(&Bus) -> Ran + Sync) -> BTreeMap<&'stat
 }
 
 /// The reports of one bus. A run that fails has reports, too, unless it broke off.
-fn run_on(bus: &Bus, cases: &[&str], json: &PathBuf, variables: &[(String, String)]) -> Ran {
+fn run_on(bus: &Bus, suite: &Path, cases: &[&str], json: &Path, variables: &[(String, String)]) -> Ran {
     // What an earlier run wrote must not be taken for this one's.
     if json.exists() {
         std::fs::remove_file(json).map_err(|error| unwritable(json, &error))?;
     }
-    let mut command =
-        cargo(["test", "--quiet", "-p", bus.package, "--test", bus.test, "--", "--required", "--json"]);
+    let mut command = program(suite, ["--required", "--json"]);
     command.arg(json).args(cases).envs(variables.iter().map(|(name, value)| (name, value)));
     if let Some(Server { name, variables: (from, to) }) = &bus.server {
         let url = variables.iter().find(|(variable, _)| variable == from);

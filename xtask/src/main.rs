@@ -1,5 +1,6 @@
 //! The project's own commands. `cargo xtask` lists them.
 
+mod built;
 mod checkout;
 mod command;
 mod conformance;

@@ -82,6 +82,13 @@ impl Workspace {
         self.packages.iter().filter(|package| self.workspace_members.contains(&package.id))
     }
 
+    /// The names of the test programs in a member's `tests/`.
+    pub(crate) fn tests_of(&self, package: &str) -> Vec<&str> {
+        let of_package = self.members().filter(|member| member.name == package);
+        let tests = of_package.flat_map(|member| &member.targets).filter(|target| target.kind == ["test"]);
+        tests.map(|target| target.name.as_str()).collect()
+    }
+
     /// The members that go to crates.io.
     pub(crate) fn published(&self) -> impl Iterator<Item = &Package> {
         self.members().filter(|package| package.publish.as_ref().is_none_or(|places| !places.is_empty()))

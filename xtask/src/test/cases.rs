@@ -1,24 +1,35 @@
 //! The tests, counted by what cargo says of them.
 
+use std::process::Command;
+
 use super::{Cases, Context, Outcome};
-use crate::command::{cargo, run_lines};
+use crate::built;
+use crate::command::{cargo, program, run_lines};
 
 /// Crates with tests of what a feature changes by being off. The run with all features cannot have them.
 const WITH_DEFAULTS: [&str; 3] = ["saga-rs", "saga-core", "saga-webhook"];
 
-/// Runs a package's tests with all features, those that need a server too; the variables say where it is.
-pub(super) fn with_servers(package: &str, variables: &[(String, String)]) -> Result<Cases, String> {
-    let args = ["-p", package, "--all-features", "--", "--include-ignored"];
-    cargo_test(&args, variables)
+/// Runs a package's tests in `tests/` with all features, those that need a server too; the variables say where it is.
+pub(super) fn with_servers(
+    context: &Context,
+    package: &str,
+    variables: &[(String, String)],
+) -> Result<Cases, String> {
+    let names = context.workspace.tests_of(package);
+    let programs = built::tests(&names)?;
+    names.iter().try_fold(Cases::default(), |sum, name| {
+        let suite = built::find(&programs, package, name)?;
+        Ok(sum + count(program(&suite.path, ["--include-ignored"]), variables)?)
+    })
 }
 
 pub(super) fn all_features(_: &Context) -> Outcome {
-    outcome(cargo_test(&["--workspace", "--all-features"], &[]))
+    outcome(cargo_test(&built::ALL))
 }
 
 /// One crate at a time: cargo gives crates that are built together each other's features.
 pub(super) fn defaults(_: &Context) -> Outcome {
-    let runs = WITH_DEFAULTS.map(|package| cargo_test(&["-p", package], &[]));
+    let runs = WITH_DEFAULTS.map(|package| cargo_test(&["-p", package]));
     outcome(runs.into_iter().try_fold(Cases::default(), |sum, run| run.map(|cases| sum + cases)))
 }
 
@@ -30,10 +41,14 @@ fn outcome(ran: Result<Cases, String>) -> Outcome {
     }
 }
 
+fn cargo_test(args: &[&str]) -> Result<Cases, String> {
+    count(cargo([&["test", "--no-fail-fast"], args].concat()), &[])
+}
+
 /// Counts the cases while they run, with these variables. A failure that is no case's, such as a crash, is an error.
-pub(super) fn cargo_test(args: &[&str], variables: &[(String, String)]) -> Result<Cases, String> {
+pub(super) fn count(mut command: Command, variables: &[(String, String)]) -> Result<Cases, String> {
     let mut cases = Cases::default();
-    let mut command = cargo([&["test", "--no-fail-fast"], args].concat());
+    let what = command.get_program().to_string_lossy().into_owned();
     command.envs(variables.iter().map(|(name, value)| (name, value)));
     let succeeded = run_lines(command, |line| {
         println!("{line}");
@@ -43,11 +58,7 @@ pub(super) fn cargo_test(args: &[&str], variables: &[(String, String)]) -> Resul
     if succeeded || cases.failed > 0 {
         return Ok(cases);
     }
-    Err(format!(
-        "cargo test {} failed, though none of the {} cases it told of did",
-        args.join(" "),
-        cases.passed
-    ))
+    Err(format!("{what} failed, though none of the {} cases it told of did", cases.passed))
 }
 
 /// Reads `test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.02s`.

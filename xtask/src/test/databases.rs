@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::{Cases, Context, Outcome, cases};
-use crate::command::{cargo, program, run};
+use crate::built;
+use crate::command::{program, run};
 use crate::servers;
 
 const POSTGRES: &str = "postgres";
@@ -12,22 +13,22 @@ const VARIABLE: &str = "SAGA_POSTGRES_URL";
 /// A server that cannot be started is a failure.
 pub(super) fn check(context: &Context) -> Outcome {
     let target = &context.workspace.target_directory;
-    let checked = servers::up(target, &[POSTGRES]).and_then(|variables| check_all(target, &variables));
+    let checked = servers::up(target, &[POSTGRES]).and_then(|variables| check_all(context, &variables));
     match (checked, servers::down(target, &[POSTGRES])) {
         (Ok(cases), Ok(())) => Outcome::Cases(cases),
         (Err(why), _) | (_, Err(why)) => Outcome::Failed(why),
     }
 }
 
-fn check_all(target: &Path, variables: &[(String, String)]) -> Result<Cases, String> {
-    let mut cases = cases::with_servers("saga-sql", variables)?;
+fn check_all(context: &Context, variables: &[(String, String)]) -> Result<Cases, String> {
+    let target = &context.workspace.target_directory;
+    let mut cases = cases::with_servers(context, "saga-sql", variables)?;
     if cases.ignored > 0 {
         return Err(format!("{} cases were ignored although the server is there", cases.ignored));
     }
     let found = variables.iter().find(|(name, _)| name == VARIABLE);
     let (_, url) = found.ok_or_else(|| format!("{VARIABLE} is not known"))?;
-    run(cargo(["build", "-p", "checkout", "--example", "checkout", "--features", "postgres,sqlite"]))?;
-    let example = target.join("debug/examples/checkout");
+    let example = built::checkout()?;
     let file = target.join("checkout.db");
     for end in ["", "-wal", "-shm"] {
         // Of an earlier run, whose orders would be the same purchases.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Cases, Context, Outcome};
+use crate::built;
 use crate::checkout::roles::Roles;
-use crate::checkout::{BROKERS, build, lines};
+use crate::checkout::{BROKERS, lines};
 use crate::command::{program, run};
 use crate::servers;
 
@@ -23,7 +24,7 @@ const ORDER_MAX: Duration = Duration::from_secs(60);
 pub(super) fn check(context: &Context) -> Outcome {
     let target = &context.workspace.target_directory;
     let names = BROKERS.map(|(name, _)| name);
-    let checked = prepare(target, &names).and_then(|stand| stand.check_all(&servers::up(target, &names)?));
+    let checked = prepare(target).and_then(|stand| stand.check_all(&servers::up(target, &names)?));
     match (checked, servers::down(target, &names)) {
         (Ok(cases), Ok(())) => Outcome::Cases(cases),
         (Err(why), _) | (_, Err(why)) => Outcome::Failed(why),
@@ -39,7 +40,7 @@ struct Stand {
 }
 
 /// Installs and builds what takes part, and tests what needs no broker.
-fn prepare(target: &Path, brokers: &[&str]) -> Result<Stand, String> {
+fn prepare(target: &Path) -> Result<Stand, String> {
     let folder = target.join("participants");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let (venv, orders) = (folder.join("venv"), folder.join("orders.jsonl"));
@@ -48,7 +49,7 @@ fn prepare(target: &Path, brokers: &[&str]) -> Result<Stand, String> {
     let requirements = format!("{PARTICIPANT}/requirements.txt");
     run(program(&python, ["-m", "pip", "install", "--quiet", "--requirement", &requirements]))?;
     run(program(&python, ["-B", "-m", "unittest", "discover", "--start-directory", PARTICIPANT]))?;
-    let checkout = build(target, brokers)?;
+    let checkout = built::checkout()?;
     write(&orders, &lines(ORDERS))?;
     Ok(Stand { folder, python, checkout, orders })
 }

@@ -1,7 +1,9 @@
 //! Encryption and authentication, on servers that demand them.
 
-use super::cases::cargo_test;
+use super::cases::count;
 use super::{Cases, Context, Outcome};
+use crate::built;
+use crate::command::program;
 use crate::servers;
 
 const SERVERS: [&str; 5] = ["kafka", "rabbit", "nats-token", "nats-user", "nats-nkey"];
@@ -17,9 +19,10 @@ pub(super) fn check(context: &Context) -> Outcome {
 }
 
 fn check_all(variables: &[(String, String)]) -> Result<Cases, String> {
+    let suites = built::tests(&["security"])?;
     PACKAGES.iter().try_fold(Cases::default(), |sum, package| {
-        let args = ["-p", package, "--features", "tls", "--test", "security", "--", "--ignored"];
-        match cargo_test(&args, variables)? {
+        let suite = built::find(&suites, package, "security")?;
+        match count(program(&suite.path, ["--ignored"]), variables)? {
             Cases { passed: 0, failed: 0, .. } => Err(format!("no case of {package} was run")),
             cases => Ok(sum + cases),
         }
