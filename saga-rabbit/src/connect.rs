@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -35,8 +34,6 @@ pub(crate) struct Link {
     pub(crate) headers_bytes_max: usize,
     /// Which kind the topics are that were published to or declared.
     kinds: Mutex<HashMap<Topic, TopicKind>>,
-    /// Whether the server can be told that there is no limit of deliveries; old ones have none.
-    pub(crate) knows_no_limit: AtomicBool,
     closed: watch::Sender<bool>,
     /// Ends the tasks that keep the connections up.
     over: watch::Sender<bool>,
@@ -61,7 +58,6 @@ impl Link {
             config,
             health,
             kinds: Mutex::default(),
-            knows_no_limit: AtomicBool::new(true),
             closed: watch::Sender::new(false),
             over,
             readings: Mutex::default(),

@@ -1,7 +1,5 @@
 //! Queues, created or checked.
 
-use std::sync::atomic::Ordering;
-
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use saga_core::{Error, ErrorKind};
@@ -10,6 +8,9 @@ use crate::connect::Link;
 use crate::error::{self, PRECONDITION_FAILED, code, said};
 
 const DELIVERY_LIMIT: &str = "x-delivery-limit";
+/// Without any, RabbitMQ 4 gives up what was delivered twenty times in vain. Its -1, which is no limit there, makes 3.10 give up what comes
+/// back for the first time.
+const NO_DELIVERY_LIMIT: i64 = i64::MAX;
 const GROUP_SIZE: &str = "x-quorum-initial-group-size";
 const BYTES_MAX: &str = "x-max-length-bytes";
 const TIME_TO_LIVE: &str = "x-message-ttl";
@@ -61,11 +62,9 @@ impl Settings {
     }
 
     fn quorum(link: &Link) -> Self {
-        let mut settings = Self::default().with("x-queue-type", AMQPValue::LongString("quorum".into()));
-        if link.knows_no_limit.load(Ordering::Relaxed) {
-            // RabbitMQ 4 gives up what was delivered twenty times in vain.
-            settings = settings.tolerating(DELIVERY_LIMIT, AMQPValue::LongInt(-1));
-        }
+        let mut settings = Self::default()
+            .with("x-queue-type", AMQPValue::LongString("quorum".into()))
+            .tolerating(DELIVERY_LIMIT, AMQPValue::LongLongInt(NO_DELIVERY_LIMIT));
         if link.config.replication > 0 {
             settings = settings.tolerating(GROUP_SIZE, number(u64::from(link.config.replication)));
         }
@@ -150,17 +149,12 @@ pub(crate) async fn ensure_queue(
         });
         let Err(error) = declared.await? else { return Ok(()) };
         let about = said(&error).map(|said| said.get_message().to_string()).unwrap_or_default();
-        if is_limit_unknown(&error, &about) {
-            link.knows_no_limit.store(false, Ordering::Relaxed);
-            settings.without(DELIVERY_LIMIT);
-        } else if let Some(difference) =
-            Difference::of(&about).filter(|difference| settings.adopt(difference))
-        {
+        if let Some(difference) = Difference::of(&about).filter(|difference| settings.adopt(difference)) {
             if difference.argument == DELIVERY_LIMIT {
                 tracing::warn!(
                     queue = %name,
                     limit = ?difference.current,
-                    "this queue gives up messages that were delivered often in vain; set the policy delivery-limit to -1"
+                    "this queue gives up messages that were delivered often in vain; delete it when it is empty, and it is created without such a limit"
                 );
             }
         } else {
@@ -180,11 +174,6 @@ fn refused(what: &str, name: &ShortString, error: lapin::Error) -> Error {
         _ => format!("{what}: queue {name} cannot be created"),
     };
     Error::new(kind, message).with_source(error)
-}
-
-/// Before RabbitMQ 4 there is no such setting, and no limit.
-fn is_limit_unknown(error: &lapin::Error, about: &str) -> bool {
-    code(error) == PRECONDITION_FAILED && about.contains(DELIVERY_LIMIT) && about.contains("invalid arg")
 }
 
 /// An argument of a queue that is not as it was asked for.
