@@ -6,7 +6,7 @@ mod check;
 pub mod cases;
 mod child;
 mod client;
-mod proxy;
+pub mod proxy;
 mod run;
 pub mod security;
 mod server;

@@ -1,5 +1,6 @@
 //! A TCP proxy between client and broker, that can cut the connection or swallow what is sent.
 
+use std::io;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -7,11 +8,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::check::{Check, Stop};
-
 /// What the proxy does with connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weather {
+pub enum Weather {
     /// Passes everything on.
     Clear,
     /// Cuts what is connected, and takes no new connections.
@@ -20,30 +19,34 @@ pub(crate) enum Weather {
     HalfOpen,
 }
 
-/// Stops with its last owner.
-pub(crate) struct Proxy {
+/// A proxy. Dropping it cuts all its connections.
+#[derive(Debug)]
+pub struct Proxy {
     weather: watch::Sender<Weather>,
     address: SocketAddr,
     listening: JoinHandle<()>,
 }
 
 impl Proxy {
-    /// Listens on `listen` and passes on to `target`.
-    pub(crate) async fn start(listen: &str, target: &str) -> Check<Self> {
-        let listener = TcpListener::bind(listen).await;
-        let listener = listener
-            .map_err(|error| Stop::failed(format!("the proxy cannot listen on {listen}: {error}")))?;
-        let address = listener.local_addr().map_err(Stop::failed)?;
+    /// Listens on `listen`, a `host:port`, and passes on to `target`, another one. It begins with clear weather.
+    ///
+    /// # Errors
+    /// When it cannot listen there.
+    pub async fn start(listen: &str, target: &str) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
         let (weather, seen) = watch::channel(Weather::Clear);
         let listening = tokio::spawn(listen_on(listener, target.to_owned(), seen));
         Ok(Self { weather, address, listening })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(crate) fn set(&self, weather: Weather) {
+    /// Changes the weather, also for connections that are there.
+    pub fn set(&self, weather: Weather) {
         self.weather.send_replace(weather);
     }
 }

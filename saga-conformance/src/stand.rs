@@ -134,7 +134,9 @@ impl Stand {
                 .ok_or_else(|| Stop::failed("the proxy's variable is not LISTEN=>TARGET"))?,
             None => ("127.0.0.1:0", host),
         };
-        let proxy = Proxy::start(listen, target).await?;
+        let proxy = Proxy::start(listen, target)
+            .await
+            .map_err(|error| Stop::failed(format!("the proxy cannot listen on {listen}: {error}")))?;
         let url = self.url.replacen(host, &proxy.address().to_string(), 1);
         Ok((proxy, url))
     }

@@ -50,7 +50,21 @@ async fn break_dead_letters(url: String, topic: String, group: String) -> Result
     let admin: AdminClient<DefaultClientContext> =
         client(&url).create().map_err(|error| error.to_string())?;
     let dead = format!("{topic}.{group}.dlq");
-    admin.delete_topics(&[&dead], &AdminOptions::new()).await.map(drop).map_err(|error| error.to_string())
+    let deleted =
+        admin.delete_topics(&[&dead], &AdminOptions::new()).await.map_err(|error| error.to_string())?;
+    deleted
+        .into_iter()
+        .try_for_each(|topic| topic.map(drop).map_err(|(name, code)| format!("{name}: {code}")))?;
+    // The deletion is recorded; what is written before the broker has seen to it is still taken.
+    for _ in 0..100 {
+        let known = admin.inner().fetch_metadata(Some(&dead), Duration::from_secs(5));
+        let known = known.map_err(|error| error.to_string())?;
+        if known.topics().iter().all(|topic| topic.error().is_some()) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(format!("{dead} is still there"))
 }
 
 /// The client's fastest way: a threaded producer that counts, and a consumer that commits now and then.

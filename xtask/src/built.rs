@@ -19,9 +19,16 @@ pub(crate) struct Built {
 }
 
 /// The checkout.
-pub(crate) fn checkout() -> Result<PathBuf, String> {
-    let built = build(&["build", "--example", "checkout"])?;
+pub(crate) fn checkout(is_release: bool) -> Result<PathBuf, String> {
+    let profile = if is_release { &["--release"][..] } else { &[] };
+    let built = build(&[&["build", "--example", "checkout"], profile].concat())?;
     Ok(find(&built, "checkout", "checkout")?.path.clone())
+}
+
+/// A program of a package of ours.
+pub(crate) fn binary(package: &str, name: &str) -> Result<PathBuf, String> {
+    let built = build(&["build", "--bin", name])?;
+    Ok(find(&built, package, name)?.path.clone())
 }
 
 /// The test programs of these names, in whichever package.

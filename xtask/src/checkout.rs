@@ -22,16 +22,19 @@ pub(crate) const ORDERS: u32 = 3_000;
 pub(crate) struct Plan {
     brokers: Vec<(&'static str, &'static str)>,
     orders: u32,
+    is_release: bool,
 }
 
-/// Reads `[BROKER...] [--orders N]`.
+/// Reads `[BROKER...] [--orders N] [--release]`.
 pub(crate) fn chosen(words: &[&str]) -> Result<Plan, String> {
-    let mut plan = Plan { brokers: Vec::new(), orders: ORDERS };
+    let mut plan = Plan { brokers: Vec::new(), orders: ORDERS, is_release: false };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         if *word == "--orders" {
             let number = words.next().and_then(|number| number.parse().ok()).filter(|number| *number > 0);
             plan.orders = number.ok_or("--orders takes a number above 0")?;
+        } else if *word == "--release" {
+            plan.is_release = true;
         } else {
             let broker = BROKERS.iter().find(|(name, _)| name == word);
             plan.brokers.push(*broker.ok_or_else(|| format!("there is no broker {word:?}"))?);
@@ -59,7 +62,7 @@ pub(crate) fn run(plan: &Plan, mut ended: impl FnMut(&str, Result<(), String>)) 
     let target = crate::workspace::target_directory()?;
     let names: Vec<_> = plan.brokers.iter().map(|(name, _)| *name).collect();
     let ran = servers::up(&target, &names).and_then(|variables| {
-        let example = built::checkout()?;
+        let example = built::checkout(plan.is_release)?;
         let orders = target.join("orders.jsonl");
         std::fs::write(&orders, lines(plan.orders))
             .map_err(|error| format!("{}: {error}", orders.display()))?;
@@ -168,7 +171,10 @@ mod tests {
 
     #[test]
     fn brokers_and_orders_are_chosen() {
-        assert_eq!(chosen(&[]).unwrap(), Plan { brokers: BROKERS.to_vec(), orders: ORDERS });
+        assert_eq!(
+            chosen(&[]).unwrap(),
+            Plan { brokers: BROKERS.to_vec(), orders: ORDERS, is_release: false }
+        );
         let plan = chosen(&["nats", "--orders", "10000"]).unwrap();
         assert_eq!((plan.brokers.len(), plan.orders), (1, 10_000));
         for wrong in [&["natz"][..], &["--orders"], &["--orders", "0"]] {

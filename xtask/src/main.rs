@@ -1,6 +1,7 @@
 //! The project's own commands. `cargo xtask` lists them.
 
 mod built;
+mod chaos;
 mod checkout;
 mod command;
 mod conformance;
@@ -31,6 +32,10 @@ fn main() -> ExitCode {
         },
         ["checkout", words @ ..] => match checkout::chosen(words) {
             Ok(plan) => run_checkout(&plan),
+            Err(problem) => return misused(&problem),
+        },
+        ["chaos", words @ ..] => match chaos::chosen(words) {
+            Ok(plan) => chaos::run(&plan),
             Err(problem) => return misused(&problem),
         },
         ["model", args @ ..] => model::check(args),
@@ -90,6 +95,7 @@ fn misused(problem: &str) -> ExitCode {
 fn usage() -> String {
     let stages: String =
         test::STAGES.iter().map(|stage| format!("  {:<14}{}\n", stage.name, stage.what)).collect();
+    let chaos = chaos::USAGE;
     let buses: Vec<_> = conformance::BUSES.iter().map(|bus| bus.name).collect();
     let buses = buses.join(", ");
     format!(
@@ -101,10 +107,11 @@ fn usage() -> String {
          Runs the conformance suite on {buses}, or only on the buses named, and only the cases\n\
          whose numbers or parts of names are given. With --all-versions also on the oldest servers that the adapters work with.\n\
          Starts the servers it needs, prints a table and writes it as JSON.\n\n\
-         Usage: cargo xtask checkout [kafka|rabbit|nats...] [--orders N]\n\n\
+         Usage: cargo xtask checkout [kafka|rabbit|nats...] [--orders N] [--release]\n\n\
          Runs the checkout over these brokers, in one process and in seven, undisturbed and with the broker killed and\n\
          started in the middle; every 10th of the {orders} orders is refused by payment. Starts the servers it needs.\n\n\
          {servers}\n\n\
+         {chaos}\n\n\
          Usage: cargo xtask model [--steps N | --quick | NAME...]\n\n\
          Explores every state of sagas of up to three steps, or of N, on the real machine and the real barrier, whatever is lost,\n\
          doubled, late or dead meanwhile; and tells the way to every law that is broken.\n\n\

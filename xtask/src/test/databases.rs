@@ -28,7 +28,7 @@ fn check_all(context: &Context, variables: &[(String, String)]) -> Result<Cases,
     }
     let found = variables.iter().find(|(name, _)| name == VARIABLE);
     let (_, url) = found.ok_or_else(|| format!("{VARIABLE} is not known"))?;
-    let example = built::checkout()?;
+    let example = built::checkout(false)?;
     let file = target.join("checkout.db");
     for end in ["", "-wal", "-shm"] {
         // Of an earlier run, whose orders would be the same purchases.

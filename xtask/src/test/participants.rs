@@ -49,7 +49,7 @@ fn prepare(target: &Path) -> Result<Stand, String> {
     let requirements = format!("{PARTICIPANT}/requirements.txt");
     run(program(&python, ["-m", "pip", "install", "--quiet", "--requirement", &requirements]))?;
     run(program(&python, ["-B", "-m", "unittest", "discover", "--start-directory", PARTICIPANT]))?;
-    let checkout = built::checkout()?;
+    let checkout = built::checkout(false)?;
     write(&orders, &lines(ORDERS))?;
     Ok(Stand { folder, python, checkout, orders })
 }

@@ -1,0 +1,211 @@
+//! The supervisor: starts the processes, breaks things for a while, heals them, waits, and judges.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use saga::Status;
+use saga::ports::{EventBus, Query, SagaLog};
+use saga_conformance::proxy::Proxy;
+use tokio::sync::watch;
+
+use crate::Failure;
+use crate::args::Args;
+use crate::books::{self, Books};
+use crate::faults::{self, Counts};
+use crate::job::Job;
+use crate::judge::{Verdict, judge};
+use crate::participant::{GOODS, OFFICE};
+use crate::process::Process;
+use crate::{load, takeover};
+
+/// How long everything may take to end once nothing is broken any more.
+const HEALING_MAX: Duration = Duration::from_secs(120);
+/// While a mutant runs there is no hope to wait for.
+const HEALING_OF_MUTANT: Duration = Duration::from_secs(25);
+
+/// Runs it all, and returns whether nothing is wrong.
+pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
+    let kinds = [GOODS, OFFICE];
+    let mut books = Vec::new();
+    for kind in kinds {
+        books.push(Books::make(&args.books, kind).await?);
+    }
+    let proxy = proxy(args).await?;
+    let bus_url = through(&args.bus, &proxy);
+    let bus = saga::connect(&args.bus).await?;
+    load::declare(&*bus).await?;
+    let log = saga::log::connect(&args.log).await?;
+    let mut processes = start(args, &bus_url)?;
+    let counts = Counts::default();
+    let begun = Instant::now();
+    let (placed, longest) = attack(args, &bus, &log, &proxy, &mut processes, &counts).await?;
+    let healed = heal(args, &log, &placed).await?;
+    let mut lines = Vec::new();
+    for books in &books {
+        lines.extend(books.lines().await?);
+    }
+    let calls = books.last().ok_or("there are no books")?.calls().await?;
+    let verdict = judge(&placed, &ended(&*log).await?, &lines, &calls);
+    tell(args, &placed, &verdict, &counts);
+    println!(
+        "in {:.0} s; {}; everything had ended {healed}",
+        begun.elapsed().as_secs_f64(),
+        longest.map_or_else(
+            || "take-over not measured (one coordinator)".to_owned(),
+            |longest| format!(
+                "the longest wait for a take-over after the end of a lease was {:.1} s",
+                longest.as_secs_f64()
+            )
+        ),
+    );
+    Ok(verdict.is_good())
+}
+
+/// The proxy between the processes and the broker.
+async fn proxy(args: &Args) -> Result<Proxy, Failure> {
+    let variable = format!("SAGA_{}_PROXY", args.broker.to_uppercase());
+    let given = std::env::var(variable).ok();
+    let (listen, target) = match given.as_deref().and_then(|given| given.split_once("=>")) {
+        Some(both) => both,
+        None => ("127.0.0.1:0", host(&args.bus)),
+    };
+    Ok(Proxy::start(listen, target).await?)
+}
+
+/// The `host:port` of a URL.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?']).next().unwrap_or(rest);
+    host.rsplit('@').next().unwrap_or(host)
+}
+
+fn through(url: &str, proxy: &Proxy) -> String {
+    url.replacen(host(url), &proxy.address().to_string(), 1)
+}
+
+/// One coordinator on SQLite, three otherwise, and two participants of each kind.
+fn start(args: &Args, bus: &str) -> Result<Vec<Process>, Failure> {
+    let coordinators = if args.is_on_sqlite() { 1 } else { 3 };
+    let mut roles: Vec<_> = (1..=coordinators).map(|n| ("coordinator", format!("c{n}"), n)).collect();
+    for kind in [GOODS, OFFICE] {
+        roles.extend((1..=2).map(|n| ("participant", kind.to_owned(), n)));
+    }
+    let start = |(role, name, n): (&str, String, usize)| {
+        let said = args.folder.join(format!("{role}-{name}-{n}.log"));
+        Process::start(&format!("{role} {name}"), args.of(role, &name, bus), said)
+    };
+    roles.into_iter().map(start).collect()
+}
+
+/// Breaks things for as long as was asked, while sagas are started.
+async fn attack(
+    args: &Args,
+    bus: &Arc<dyn EventBus>,
+    log: &Arc<dyn SagaLog>,
+    proxy: &Proxy,
+    processes: &mut [Process],
+    counts: &Counts,
+) -> Result<(Vec<Job>, Option<Duration>), Failure> {
+    let (stop, over) = watch::channel(false);
+    let mut attacks: Vec<BoxFuture<'_, Result<(), Failure>>> = Vec::new();
+    for process in processes {
+        attacks.push(faults::torment(process, counts, over.clone()).boxed());
+    }
+    attacks.push(faults::cut(proxy, counts, over.clone()).boxed());
+    attacks
+        .push(faults::restart(&args.broker, 22_000..38_000, &counts.broker_restarts, over.clone()).boxed());
+    if !args.is_on_sqlite() {
+        attacks.push(
+            faults::restart("postgres", 25_000..45_000, &counts.database_restarts, over.clone()).boxed(),
+        );
+    }
+    let placing = tokio::spawn(load::place(Arc::clone(bus), args.rate, over.clone()));
+    let watching = tokio::spawn({
+        let (log, over) = (args.log.clone(), over.clone());
+        async move { takeover::longest(&log, over).await }
+    });
+    let timing = async {
+        let begun = Instant::now();
+        while begun.elapsed() < args.time {
+            tokio::time::sleep(Duration::from_secs(10).min(args.time)).await;
+            let count = ended(&**log).await.map(|ended| ended.len()).unwrap_or_default();
+            let (kills, pauses) = (counts.kills.load(Relaxed), counts.pauses.load(Relaxed));
+            println!(
+                "{:>4.0} s: {count} sagas in the log, {kills} kills, {pauses} pauses",
+                begun.elapsed().as_secs_f64()
+            );
+        }
+        stop.send_replace(true);
+    };
+    let (attacked, ()) = tokio::join!(faults::all(attacks), timing);
+    attacked?;
+    Ok((placing.await??, watching.await??))
+}
+
+/// Waits until every saga that was placed has ended, and says how long that took.
+async fn heal(args: &Args, log: &Arc<dyn SagaLog>, placed: &[Job]) -> Result<String, Failure> {
+    let begun = Instant::now();
+    let limit = if args.mutant.is_some() { HEALING_OF_MUTANT } else { HEALING_MAX };
+    loop {
+        let ended = ended(&**log).await?;
+        let is_over = |job: &Job| {
+            ended.get(&job.id).is_some_and(|status| status.is_ended() || *status == Status::Parked)
+        };
+        let open = placed.iter().filter(|job| !is_over(job)).count();
+        if open == 0 {
+            // The last callbacks.
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            return Ok(format!("{:.1} s after the last fault", begun.elapsed().as_secs_f64()));
+        }
+        if begun.elapsed() > limit {
+            return Ok(format!("but for {open} sagas, {limit:?} after the last fault"));
+        }
+        println!("healed: {open} of {} are still under way", placed.len());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+/// What the log says of every saga, page by page.
+async fn ended(log: &dyn SagaLog) -> Result<HashMap<String, Status>, Failure> {
+    const PAGE: usize = 1_000;
+    let mut all = HashMap::new();
+    let mut query = Query { limit: PAGE, ..Query::default() };
+    loop {
+        let page = log.list(query.clone()).await?;
+        let is_last = page.len() < PAGE;
+        query.after = page.last().map(|summary| summary.key.clone());
+        all.extend(page.into_iter().map(|summary| (summary.key.id.to_string(), summary.status)));
+        if is_last {
+            return Ok(all);
+        }
+    }
+}
+
+fn tell(args: &Args, placed: &[Job], verdict: &Verdict, counts: &Counts) {
+    let mutant = args.mutant.map_or_else(String::new, |mutant| format!(", mutant {}", mutant.name()));
+    let log = if args.is_on_sqlite() { "sqlite" } else { "postgres" };
+    println!("\n{} and {log}{mutant}: {} started", args.broker, placed.len());
+    let ends =
+        [("completed", verdict.completed), ("rolled back", verdict.rolled_back), ("parked", verdict.parked)];
+    ends.iter().for_each(|(what, count)| println!("{count:>8} {what}"));
+    for (what, jobs) in verdict.wrong() {
+        println!("{:>8} {what}", jobs.len());
+        jobs.iter().take(5).for_each(|job| println!("{:>8} {job}", ""));
+    }
+    let faults = [
+        ("kill -9", &counts.kills),
+        ("pauses beyond lease and claim", &counts.pauses),
+        ("cuts", &counts.cuts),
+        ("half-open connections", &counts.half_opens),
+        ("restarts of the broker", &counts.broker_restarts),
+        ("restarts of the database", &counts.database_restarts),
+    ];
+    let faults: Vec<_> =
+        faults.iter().map(|(what, count)| format!("{} {what}", count.load(Relaxed))).collect();
+    println!("faults: {}", faults.join(", "));
+    println!("schemas and files begin with {}", std::env::var(books::SCHEMA).unwrap_or_default());
+}
