@@ -27,7 +27,8 @@ pub(crate) fn checkout(is_release: bool) -> Result<PathBuf, String> {
 
 /// A program of a package of ours.
 pub(crate) fn binary(package: &str, name: &str) -> Result<PathBuf, String> {
-    let built = build(&["build", "--bin", name])?;
+    // With an example beside it what the tests depend on counts, as it does for them.
+    let built = build(&["build", "--bin", name, "--example", "checkout"])?;
     Ok(find(&built, package, name)?.path.clone())
 }
 
