@@ -56,7 +56,7 @@ impl Args {
             name: String::new(),
             folder: PathBuf::new(),
             time: Duration::from_secs(60),
-            rate: 40,
+            rate: 20,
             mutant: None,
         };
         while let Some(arg) = parser.next()? {

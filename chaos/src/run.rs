@@ -22,10 +22,10 @@ use crate::participant::{GOODS, OFFICE};
 use crate::process::Process;
 use crate::{load, takeover};
 
-/// How long everything may take to end once nothing is broken any more.
-const HEALING_MAX: Duration = Duration::from_secs(120);
+/// Once nothing is broken any more, sagas must end; what stands still for so long is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// While a mutant runs there is no hope to wait for.
-const HEALING_OF_MUTANT: Duration = Duration::from_secs(25);
+const STUCK_AFTER_OF_MUTANT: Duration = Duration::from_secs(20);
 
 /// Runs it all, and returns whether nothing is wrong.
 pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
@@ -44,12 +44,14 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let begun = Instant::now();
     let (placed, longest) = attack(args, &bus, &log, &proxy, &mut processes, &counts).await?;
     let healed = heal(args, &log, &placed).await?;
+    // First the log, so that what it says has ended is in the books already.
+    let ended = ended(&*log).await?;
     let mut lines = Vec::new();
     for books in &books {
         lines.extend(books.lines().await?);
     }
     let calls = books.last().ok_or("there are no books")?.calls().await?;
-    let verdict = judge(&placed, &ended(&*log).await?, &lines, &calls);
+    let verdict = judge(&placed, &ended, &lines, &calls);
     tell(args, &placed, &verdict, &counts);
     println!(
         "in {:.0} s; {}; everything had ended {healed}",
@@ -132,7 +134,10 @@ async fn attack(
         let begun = Instant::now();
         while begun.elapsed() < args.time {
             tokio::time::sleep(Duration::from_secs(10).min(args.time)).await;
-            let count = ended(&**log).await.map(|ended| ended.len()).unwrap_or_default();
+            let count = match ended(&**log).await {
+                Ok(ended) => ended.len().to_string(),
+                Err(why) => format!("an unknown number of ({why})"),
+            };
             let (kills, pauses) = (counts.kills.load(Relaxed), counts.pauses.load(Relaxed));
             println!(
                 "{:>4.0} s: {count} sagas in the log, {kills} kills, {pauses} pauses",
@@ -149,7 +154,8 @@ async fn attack(
 /// Waits until every saga that was placed has ended, and says how long that took.
 async fn heal(args: &Args, log: &Arc<dyn SagaLog>, placed: &[Job]) -> Result<String, Failure> {
     let begun = Instant::now();
-    let limit = if args.mutant.is_some() { HEALING_OF_MUTANT } else { HEALING_MAX };
+    let limit = if args.mutant.is_some() { STUCK_AFTER_OF_MUTANT } else { STUCK_AFTER };
+    let (mut fewest, mut progress) = (usize::MAX, Instant::now());
     loop {
         let ended = ended(&**log).await?;
         let is_over = |job: &Job| {
@@ -161,8 +167,11 @@ async fn heal(args: &Args, log: &Arc<dyn SagaLog>, placed: &[Job]) -> Result<Str
             tokio::time::sleep(Duration::from_secs(3)).await;
             return Ok(format!("{:.1} s after the last fault", begun.elapsed().as_secs_f64()));
         }
-        if begun.elapsed() > limit {
-            return Ok(format!("but for {open} sagas, {limit:?} after the last fault"));
+        if open < fewest {
+            (fewest, progress) = (open, Instant::now());
+        }
+        if progress.elapsed() > limit {
+            return Ok(format!("but for {open} sagas, of which none has ended for {limit:?}"));
         }
         println!("healed: {open} of {} are still under way", placed.len());
         tokio::time::sleep(Duration::from_secs(2)).await;

@@ -31,7 +31,7 @@ pub(crate) struct Plan {
 impl Plan {
     /// A short one.
     pub(crate) fn short(bus: &'static str, log: &'static str, seconds: u32) -> Self {
-        Self { bus, log, seconds, rate: 40, mutants: false }
+        Self { bus, log, seconds, rate: 20, mutants: false }
     }
 }
 

@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use super::Server;
 use super::place::Place;
+use super::process;
 use super::state::State;
 use crate::command::output;
 
@@ -72,12 +74,25 @@ fn prepare(place: &Place, _: &State) -> Result<(), String> {
 }
 
 fn command(place: &Place, state: &State) -> Command {
+    forget_the_dead(place);
     let mut command = unprivileged(&programs().join("postgres"));
     command.arg("-D").arg(place.home("data")).args(["-p", &state.port("client").to_string()]);
     for setting in ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300"] {
         command.args(["-c", setting]);
     }
     command
+}
+
+/// It does not start beside a process with the number that it last had, not even if that is dead and its parent has not noticed.
+fn forget_the_dead(place: &Place) {
+    let file = place.home("data/postmaster.pid");
+    let text = fs::read_to_string(&file).unwrap_or_default();
+    let pid = text.lines().next().and_then(|line| line.trim().parse().ok());
+    if pid.is_some_and(|pid| !process::is_alive(pid)) {
+        // Its own processes end once they have noticed.
+        std::thread::sleep(Duration::from_millis(500));
+        let _it_says_so_if_it_is_still_there = fs::remove_file(file);
+    }
 }
 
 fn unprivileged(program: &Path) -> Command {
