@@ -23,11 +23,24 @@ pub(crate) struct Plan {
     brokers: Vec<(&'static str, &'static str)>,
     orders: u32,
     is_release: bool,
+    /// In one process and in seven, and whether the broker is restarted.
+    modes: Vec<(bool, bool)>,
+}
+
+/// All of them.
+const MODES: [(bool, bool); 4] = [(false, false), (false, true), (true, false), (true, true)];
+
+impl Plan {
+    /// On all brokers, which are restarted: whatever goes wrong undisturbed goes wrong there, too.
+    pub(crate) fn disturbed() -> Self {
+        let modes = MODES.into_iter().filter(|(_, is_restarted)| *is_restarted).collect();
+        Self { brokers: BROKERS.to_vec(), orders: ORDERS, is_release: false, modes }
+    }
 }
 
 /// Reads `[BROKER...] [--orders N] [--release]`.
 pub(crate) fn chosen(words: &[&str]) -> Result<Plan, String> {
-    let mut plan = Plan { brokers: Vec::new(), orders: ORDERS, is_release: false };
+    let mut plan = Plan { brokers: Vec::new(), orders: ORDERS, is_release: false, modes: MODES.to_vec() };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         if *word == "--orders" {
@@ -69,7 +82,7 @@ pub(crate) fn run(plan: &Plan, mut ended: impl FnMut(&str, Result<(), String>)) 
         for (broker, variable) in &plan.brokers {
             let found = variables.iter().find(|(found, _)| found == variable);
             let (_, url) = found.ok_or_else(|| format!("{variable} is not known"))?;
-            for (in_roles, is_restarted) in [(false, false), (false, true), (true, false), (true, true)] {
+            for (in_roles, is_restarted) in plan.modes.iter().copied() {
                 let trial = Trial { broker, url, in_roles, is_restarted, example: &example, orders: &orders };
                 println!("\n== {} ==", trial.name());
                 ended(&trial.name(), trial.run(&target));
@@ -171,10 +184,7 @@ mod tests {
 
     #[test]
     fn brokers_and_orders_are_chosen() {
-        assert_eq!(
-            chosen(&[]).unwrap(),
-            Plan { brokers: BROKERS.to_vec(), orders: ORDERS, is_release: false }
-        );
+        assert_eq!(chosen(&[]).unwrap(), Plan { modes: MODES.to_vec(), ..Plan::disturbed() });
         let plan = chosen(&["nats", "--orders", "10000"]).unwrap();
         assert_eq!((plan.brokers.len(), plan.orders), (1, 10_000));
         for wrong in [&["natz"][..], &["--orders"], &["--orders", "0"]] {

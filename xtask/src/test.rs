@@ -3,6 +3,7 @@
 mod brokers;
 mod budget;
 mod cases;
+mod chaos;
 mod databases;
 mod examples;
 mod participants;
@@ -65,6 +66,11 @@ pub(crate) const STAGES: &[Stage] = &[
         name: "databases",
         what: "the saga log and the barrier keep their promises in real databases",
         run: databases::check,
+    },
+    Stage {
+        name: "chaos",
+        what: "while everything dies, nothing is lost, doubled or left half done",
+        run: chaos::check,
     },
     Stage { name: "features", what: "each feature builds alone", run: features },
     Stage { name: "examples", what: "every example runs", run: examples::check },
