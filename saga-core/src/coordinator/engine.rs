@@ -176,11 +176,13 @@ pub(super) struct Engine {
 
 impl Engine {
     fn new(shared: Arc<Shared>, readers: Vec<Reader>, tenure: Tenure) -> Self {
+        // The order in which sagas are looked through, and dropped, must repeat where their run ids do.
+        let order = shared.options.run_id_seed.map_or_else(FastHash::default, FastHash::seeded);
         Self {
             shared,
             readers,
             tenure,
-            slots: HashMap::default(),
+            slots: HashMap::with_hasher(order),
             queue: VecDeque::new(),
             to_load: Vec::new(),
             to_append: Vec::new(),

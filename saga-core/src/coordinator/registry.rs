@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::definition::Definition;
@@ -9,7 +9,7 @@ use crate::record::DefinitionRef;
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     /// By name; the newest version last.
-    by_name: HashMap<Arc<str>, Vec<Arc<Definition>>>,
+    by_name: BTreeMap<Arc<str>, Vec<Arc<Definition>>>,
 }
 
 impl Registry {

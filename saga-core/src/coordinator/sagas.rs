@@ -160,6 +160,7 @@ impl<In> Sagas<In> {
             }
             let mut again = self.shared.clock.sleep(self.shared.options.outcome_poll_interval);
             tokio::select! {
+                biased;
                 told = told => match told {
                     Ok(outcome) => return Ok(outcome),
                     // It is not here. It may have been, and have ended since the log was read.

@@ -9,6 +9,13 @@ pub(crate) struct FastHash {
     seed: u64,
 }
 
+impl FastHash {
+    /// For runs that must repeat: maps that were filled alike are passed over alike.
+    pub(crate) const fn seeded(seed: u64) -> Self {
+        Self { seed }
+    }
+}
+
 impl Default for FastHash {
     fn default() -> Self {
         Self { seed: RandomState::new().build_hasher().finish() }

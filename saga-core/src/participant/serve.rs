@@ -3,9 +3,10 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::worker::Worker;
@@ -103,7 +104,9 @@ impl Participant {
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let declarations = self.served.iter().map(Served::declaration).collect::<Vec<_>>();
         self.shared.bus.declare(&declarations).await?;
-        let (stop, stopped) = watch::channel(false);
+        // Dropped to stop the workers, who hear of it in the order in which they were begun.
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (mut stop, stopped) = (Some(stop), stopped.map(drop).shared());
         let mut workers = JoinSet::new();
         for served in self.served {
             let subscription = subscribe(&*self.shared.bus, &served).await?;
@@ -115,12 +118,12 @@ impl Participant {
         loop {
             tokio::select! {
                 biased;
-                () = &mut shutdown, if !*stop.borrow() => { stop.send_replace(true); }
+                () = &mut shutdown, if stop.is_some() => stop = None,
                 ended = workers.join_next() => match ended {
                     None => return outcome,
                     Some(Ok(Ok(()))) => {}
                     Some(Ok(Err(error))) => {
-                        stop.send_replace(true);
+                        stop = None;
                         outcome = outcome.and(Err(error));
                     }
                     Some(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),

@@ -9,7 +9,6 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::watch;
 
 use super::attempt::{Attempt, End, Errand};
 use super::receive::{Claimed, Job};
@@ -101,7 +100,7 @@ impl Worker {
         }
     }
 
-    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+    pub(super) async fn run(mut self, mut stop: impl Future<Output = ()> + Unpin) -> Result<(), Error> {
         while !self.is_over() {
             self.read();
             self.claim();
@@ -109,7 +108,7 @@ impl Worker {
             self.send();
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop), if !self.is_draining() => self.drain(),
+                () = &mut stop, if !self.is_draining() => self.drain(),
                 Some(happening) = self.work.next() => self.happened(happening),
                 Some(ended) = self.running.next() => self.ended.push(ended),
             }

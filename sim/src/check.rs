@@ -1,0 +1,110 @@
+//! What the world must look like once everything has come to rest.
+
+use std::sync::Arc;
+
+use saga_core::Kind;
+use saga_core::machine::Instance;
+use saga_core::record::{Fact, FenceAnswer, RunId, SagaKey, Status};
+
+use crate::driver::key;
+use crate::keeper::observer_definitions;
+use crate::laws::Law;
+use crate::ledger::Book;
+use crate::world::{Recorded, World, lock};
+
+/// Checks all that can be checked at rest.
+pub(crate) fn check(world: &Arc<World>) {
+    let definitions = observer_definitions(world);
+    let records = lock(&world.seen).records.clone();
+    for load in &world.plan.loads {
+        let key = key(load);
+        let Some(record) = records.get(&key) else {
+            return world.breaks(Law::Ends.broken(format!("{key} was never started")));
+        };
+        let which = (load.saga, record.definition.version);
+        let definition = Arc::clone(definitions[&which].definition());
+        match Instance::replay(definition, &record.entries) {
+            Ok(instance) if instance.status() == record.status => check_saga(world, &key, record, &instance),
+            Ok(instance) => {
+                let how =
+                    format!("{key} replays as {}, and is filed as {}", instance.status(), record.status);
+                world.breaks(Law::Replay.broken(how));
+            }
+            Err(corrupt) => world.breaks(Law::Replay.broken(format!("{key}: {corrupt}"))),
+        }
+    }
+    let runs: Vec<RunId> = records.values().map(|record| record.run).collect();
+    for ((run, step), book) in lock(&world.ledger).all() {
+        if !runs.contains(run) {
+            let how =
+                format!("{} {step} was executed for run {run}, of which the log knows nothing", book.key);
+            world.breaks(Law::Durable.broken(how));
+        }
+    }
+}
+
+fn check_saga(world: &World, key: &SagaKey, record: &Recorded, instance: &Instance) {
+    check_callback(world, key, record);
+    let view = instance.view();
+    for (at, step) in view.steps.iter().enumerate() {
+        let ledger = lock(&world.ledger);
+        let book = ledger.of(record.run, &step.name);
+        let is_there = book.is_some_and(|book| book.is_there);
+        let said = Said::read(record, at);
+        let broken = if record.status == Status::Completed && !is_there {
+            Law::NothingMissing.broken(format!("{key} completed, and step {} has no effect", step.name))
+        } else if is_there && is_forbidden(record.status, step.kind, said) {
+            let how = format!("{key} is {}, and the effect of step {} remains", record.status, step.name);
+            Law::NothingLeft.broken(how)
+        } else if let Some(undos) = undone_for_nothing(record.status, book) {
+            Law::Cause.broken(format!("{key} completed, and step {} was undone {undos} times", step.name))
+        } else {
+            continue;
+        };
+        drop(ledger);
+        world.breaks(broken);
+    }
+}
+
+const fn undone_for_nothing(status: Status, book: Option<&Book>) -> Option<u32> {
+    match (status, book) {
+        (Status::Completed, Some(book)) if book.undos > 0 => Some(book.undos),
+        _ => None,
+    }
+}
+
+/// What the record says last of a step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    NoEffect,
+    Done,
+}
+
+impl Said {
+    fn read(record: &Recorded, at: usize) -> Self {
+        record.entries.iter().fold(Self::Nothing, |said, entry| match &entry.fact {
+            Fact::Undone { step } | Fact::Rejected { step, .. } if step.at() == at => Self::NoEffect,
+            Fact::Fenced { step, answer: FenceAnswer::NoEffect } if step.at() == at => Self::NoEffect,
+            Fact::Resolved { step, .. } if step.at() == at => Self::Nothing,
+            Fact::Succeeded { step, .. } if step.at() == at => Self::Done,
+            _ => said,
+        })
+    }
+}
+
+/// Whether a step's effect must not be there.
+fn is_forbidden(status: Status, kind: Kind, said: Said) -> bool {
+    match (status, kind) {
+        (Status::RolledBack, Kind::Compensatable | Kind::Pivot) => true,
+        _ => said == Said::NoEffect,
+    }
+}
+
+fn check_callback(world: &World, key: &SagaKey, record: &Recorded) {
+    let is_given_up = record.entries.iter().any(|entry| matches!(entry.fact, Fact::CallbackRefused { .. }));
+    let is_called = lock(&world.seen).calls.contains_key(&record.run);
+    if !is_called && !is_given_up {
+        world.breaks(Law::OneCallback.broken(format!("{key} has ended, and nobody was called")));
+    }
+}

@@ -1,0 +1,60 @@
+//! What must hold, by name.
+
+use std::fmt;
+
+/// A law.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Law {
+    Ends,
+    Once,
+    NothingLeft,
+    NothingMissing,
+    Cause,
+    Dependencies,
+    Durable,
+    OneCallback,
+    Replay,
+    Told,
+    Unread,
+    NothingDropped,
+    NoFailure,
+}
+
+/// A law that was broken, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Broken {
+    pub(crate) law: Law,
+    pub(crate) how: String,
+}
+
+impl Law {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Ends => {
+                "once faults stop, every saga ends within bounded time, with an operator's help if it is parked"
+            }
+            Self::Once => "no effect twice",
+            Self::NothingLeft => "no effect left after undo or fence",
+            Self::NothingMissing => "what is recorded as done is done",
+            Self::Cause => "no undo without cause",
+            Self::Dependencies => "nothing before its dependencies",
+            Self::Durable => "what was acknowledged is in the log",
+            Self::OneCallback => "the callback is made, with one id per end, and only then",
+            Self::Replay => "the record can be replayed, and says what the log says",
+            Self::Told => "what callers are told is what is recorded",
+            Self::Unread => "no deadline fires over an older reply that is unread",
+            Self::NothingDropped => "no readable message ends among the dead letters without cause",
+            Self::NoFailure => "nothing panics or fails for good",
+        }
+    }
+
+    pub(crate) fn broken(self, how: impl fmt::Display) -> Broken {
+        Broken { law: self, how: how.to_string() }
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\": {}", self.law.name(), self.how)
+    }
+}

@@ -1,0 +1,119 @@
+//! Drawing a plan from a seed.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::{Back, BusStorm, Deed, Fault, Load, LogStorm, Plan, Server, Setup};
+use crate::chance::{between, chance, happens, pick};
+use crate::process::{Edge, Port};
+
+/// How many times the timeouts a message can be late.
+const LATE_FACTORS: [u64; 6] = [1, 1, 3, 10, 30, 100];
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// The plan of a seed.
+pub(crate) fn draw(seed: u64) -> Plan {
+    let setup = setup(&mut chance(seed, "setup"));
+    let count = chance(seed, "loads").u32(2..=8);
+    let loads = (0..count).map(|n| load(&mut chance(seed, ("load", n)), n, &setup)).collect();
+    let count = chance(seed, "faults").u32(0..=12);
+    let mut faults: Vec<_> = (0..count).map(|nth| fault(&mut chance(seed, ("fault", nth)), &setup)).collect();
+    faults.sort_by_key(|fault| fault.at);
+    Plan { seed, setup, loads, faults }
+}
+
+fn setup(rng: &mut Rng) -> Setup {
+    Setup {
+        coordinators: rng.usize(1..=3),
+        participants: rng.usize(1..=3),
+        lease_ttl: between(rng, 3_000, 10_000),
+        wake_interval: Duration::from_millis(pick(rng, &[500, 1_000, 1_000, 2_000])),
+        resend_first: between(rng, 1_000, 5_000),
+        claim_hold: between(rng, 2_000, 8_000),
+        step_deadline: between(rng, 2_000, 10_000),
+        sagas_in_flight_max: pick(rng, &[1, 2, 3, 1_000]),
+        sagas_cached_max: pick(rng, &[1, 4, 1_000]),
+        latency_max: Duration::from_millis(pick(rng, &[1, 5, 50, 200])),
+        heal_at: between(rng, 20_000, 90_000),
+    }
+}
+
+fn load(rng: &mut Rng, n: u32, setup: &Setup) -> Load {
+    let (saga, version) = pick(rng, &[("trip", 1), ("trip", 2), ("order", 1), ("order", 1), ("notice", 1)]);
+    let last_ms = u64::try_from(setup.heal_at.as_millis()).unwrap_or(u64::MAX) * 2 / 3;
+    Load {
+        n,
+        saga,
+        version,
+        at: between(rng, 0, last_ms),
+        by_message: rng.bool(),
+        cancelled_after: happens(rng, 150).then(|| between(rng, 0, 8_000)),
+        is_abandoned: happens(rng, 50),
+    }
+}
+
+fn fault(rng: &mut Rng, setup: &Setup) -> Fault {
+    let last_ms = u64::try_from(setup.heal_at.as_millis()).unwrap_or(u64::MAX);
+    let at = between(rng, 0, last_ms);
+    let slots = setup.coordinators + setup.participants;
+    let slot = rng.usize(..slots);
+    let lease_ms = u64::try_from(setup.lease_ttl.as_millis()).unwrap_or(u64::MAX);
+    let hold_ms = u64::try_from(setup.claim_hold.as_millis()).unwrap_or(u64::MAX);
+    let deed = match rng.u32(0..100) {
+        0..34 => crash(rng, slot, setup),
+        34..40 => Deed::Stop { slot, back: back(rng, slot, setup) },
+        40..52 => Deed::Pause { slot, time: between(rng, 100, 3 * lease_ms.max(hold_ms)) },
+        52..62 => {
+            let from = pick(rng, &[Server::Bus, Server::Log, Server::Inbox]);
+            let is_coordinator = slot < setup.coordinators;
+            let from = match from {
+                Server::Log if !is_coordinator => Server::Inbox,
+                Server::Inbox if is_coordinator => Server::Log,
+                from => from,
+            };
+            Deed::Cut { slot, from, time: between(rng, 100, 30_000) }
+        }
+        62..67 => Deed::Rejoin { slot },
+        67..82 => bus_storm(rng, setup),
+        82..92 => Deed::LogStorm {
+            storm: LogStorm {
+                lost: rng.u32(0..=300),
+                unknown: rng.u32(0..=300),
+                conflict: rng.u32(0..=100),
+                away: rng.u32(0..=300),
+            },
+            time: between(rng, 1_000, 30_000),
+        },
+        92..96 => Deed::InboxStorm { per_mille: rng.u32(50..=500), time: between(rng, 1_000, 20_000) },
+        _ => Deed::Leap { forward: rng.bool(), by: HOUR },
+    };
+    Fault { at, deed }
+}
+
+fn crash(rng: &mut Rng, slot: usize, setup: &Setup) -> Deed {
+    let ports =
+        if slot < setup.coordinators { &Port::OF_COORDINATORS[..] } else { &Port::OF_PARTICIPANTS[..] };
+    let port = pick(rng, ports);
+    let edge = if rng.bool() { Edge::Before } else { Edge::After };
+    Deed::Crash { slot, port, edge, nth: rng.u32(1..=4), back: back(rng, slot, setup) }
+}
+
+fn back(rng: &mut Rng, slot: usize, setup: &Setup) -> Back {
+    // The first coordinator always comes back, so that somebody is there.
+    let may_stay_away = slot > 0 && slot < setup.coordinators;
+    let after = (!may_stay_away || !happens(rng, 200)).then(|| between(rng, 0, 20_000));
+    Back { after, renamed: rng.bool() }
+}
+
+fn bus_storm(rng: &mut Rng, setup: &Setup) -> Deed {
+    let deadline_ms = u64::try_from(setup.step_deadline.as_millis()).unwrap_or(u64::MAX);
+    let storm = BusStorm {
+        lost: rng.u32(0..=300),
+        doubled: rng.u32(0..=300),
+        late: rng.u32(0..=300),
+        unknown: rng.u32(0..=200),
+        late_max: Duration::from_millis(deadline_ms * pick(rng, &LATE_FACTORS)),
+    };
+    Deed::BusStorm { storm, time: between(rng, 1_000, 60_000) }
+}

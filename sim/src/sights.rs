@@ -1,0 +1,71 @@
+//! What is worth seeing in an append, and what must not be seen there.
+
+use saga_core::ports::Append;
+use saga_core::record::{Cause, Fact, Timestamp};
+
+use crate::coverage::Sight;
+use crate::laws::Law;
+use crate::plan::Deed;
+use crate::world::{World, lock};
+
+pub(crate) fn see(world: &World, append: &Append) {
+    for entry in &append.entries {
+        if let Some(sight) = sight(&entry.fact) {
+            world.coverage.sight(sight);
+        }
+        if let Fact::TimedOut { step } = entry.fact {
+            check_unread(world, append, step);
+        }
+    }
+}
+
+fn sight(fact: &Fact) -> Option<Sight> {
+    Some(match fact {
+        Fact::Ended { ending } => match ending {
+            saga_core::Ending::Completed => Sight::Completed,
+            saga_core::Ending::RolledBack => Sight::RolledBack,
+            saga_core::Ending::Abandoned => Sight::Abandoned,
+        },
+        Fact::Parked { .. } => Sight::Parked,
+        Fact::LateSuccess { .. } => Sight::LateSuccess,
+        Fact::TimedOut { .. } => Sight::StepDeadline,
+        Fact::Failing { cause: Cause::SagaDeadline, .. } => Sight::SagaDeadline,
+        Fact::Failing { cause: Cause::Cancelled { .. }, .. } => Sight::Cancelled,
+        Fact::Overdue => Sight::Overdue,
+        Fact::WentForward => Sight::WentForward,
+        Fact::UndoFailed { .. } => Sight::UndoFailed,
+        Fact::Dispatched { round: 2.., .. } | Fact::UndoDispatched { round: 2.., .. } => Sight::LaterRound,
+        Fact::Resolved { .. } => Sight::Resolved,
+        Fact::Held { .. } => Sight::Held,
+        Fact::HeldTaken => Sight::HeldTaken,
+        _ => return None,
+    })
+}
+
+/// A deadline fired: no success may have been waiting for longer than that.
+fn check_unread(world: &World, append: &Append, step: saga_core::record::StepIndex) {
+    // The bus's time and that of a log whose clock was set cannot be compared.
+    if world.plan.faults.iter().any(|fault| matches!(fault.deed, Deed::Leap { .. })) {
+        return;
+    }
+    let seen = lock(&world.seen);
+    let record = &seen.records[&append.key];
+    let dispatched = record.entries.iter().rev().find_map(|entry| match &entry.fact {
+        Fact::Dispatched { step: of, round, .. } if *of == step => Some((entry.at, *round)),
+        _ => None,
+    });
+    let Some((at, round)) = dispatched else { return };
+    let deadline = at.after(world.plan.setup.step_deadline);
+    let name = crate::definitions::step_name(&append.key.saga, append.definition.version, step);
+    let reply = format!("{}/{name}/execute/{round}/reply", append.run);
+    let unread = seen.unread.iter().find(|(id, _)| id.as_str() == reply).map(|(_, since)| *since);
+    let is_older = |since: Timestamp| since.as_millis() + MARGIN_MS < deadline.as_millis();
+    if unread.is_some_and(is_older) {
+        drop(seen);
+        let how = format!("{}: step {name} timed out, and its reply was on the bus", append.key);
+        world.breaks(Law::Unread.broken(how));
+    }
+}
+
+/// How far the reckoning of a coordinator may be off.
+const MARGIN_MS: u64 = 1_000;
