@@ -11,6 +11,8 @@ use crate::world::lock;
 pub(crate) enum Counter {
     /// A process died there.
     CrashAt(Port, Edge),
+    /// A process stood still there.
+    StallAt(Port, Edge),
     Fault(Fault),
     Sight(Sight),
 }
@@ -134,14 +136,15 @@ impl Coverage {
     pub(crate) fn table(&self) -> Vec<(String, u64)> {
         let counts = lock(&self.0);
         let of = |counter| counts.get(&counter).copied().unwrap_or_default();
-        let crashes = Port::ALL.iter().flat_map(|port| {
-            [Edge::Before, Edge::After].map(|edge| {
-                let side = if edge == Edge::Before { "before" } else { "after" };
-                (format!("a process dies {side} {port:?}"), of(Counter::CrashAt(*port, edge)))
-            })
+        let edges = Port::ALL.iter().flat_map(|port| [(*port, Edge::Before), (*port, Edge::After)]);
+        let crashes = edges
+            .clone()
+            .map(|(port, edge)| (format!("a process dies {edge} {port}"), of(Counter::CrashAt(port, edge))));
+        let stalls = edges.map(|(port, edge)| {
+            (format!("a process stands still {edge} {port}"), of(Counter::StallAt(port, edge)))
         });
         let faults = Fault::ALL.iter().map(|it| (it.what().to_owned(), of(Counter::Fault(*it))));
         let sights = Sight::ALL.iter().map(|it| (it.what().to_owned(), of(Counter::Sight(*it))));
-        crashes.chain(faults).chain(sights).collect()
+        crashes.chain(stalls).chain(faults).chain(sights).collect()
     }
 }

@@ -111,10 +111,11 @@ fn order(saga: &mut SagaBuilder<u32>, deadline: Duration) {
     let ticket = saga.step_after(&[payment][..], &TICKET, then);
     let parcel = saga.step_after(&[payment][..], &TICKET, then);
     saga.configure(&parcel).named("parcel");
-    set(saga, &[stock, payment], deadline);
+    saga.configure(&stock).retry(STEP_RETRY);
+    set(saga, &[payment], deadline);
     saga.configure(&ticket).retry(STEP_RETRY);
     saga.configure(&parcel).retry(STEP_RETRY);
-    saga.deadline(deadline * 2);
+    saga.deadline(deadline);
 }
 
 fn notice(saga: &mut SagaBuilder<u32>, deadline: Duration) {

@@ -66,15 +66,15 @@ async fn start(world: &World, load: &Load) {
             sleep(PAUSE).await;
             continue;
         };
+        if world.unfinished() >= world.plan.setup.sagas_in_flight_max {
+            world.coverage.sight(Sight::AdmissionFull);
+        }
         match timeout(PATIENCE, sagas.start(load.n.to_string(), &load.n)).await {
             Ok(Ok(started)) => return started_as(world, load, started),
             Ok(Err(error @ (StartError::InputDiffers { .. } | StartError::InvalidId(_)))) => {
                 return world.breaks(Law::Told.broken(format!("{}: {error}", key(load))));
             }
             Ok(Err(_)) => sleep(PAUSE).await,
-            Err(_) if world.unfinished() >= world.plan.setup.sagas_in_flight_max => {
-                world.coverage.sight(Sight::AdmissionFull);
-            }
             Err(_) => {}
         }
     }

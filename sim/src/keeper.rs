@@ -93,7 +93,11 @@ fn begin(process: &Arc<Process>, stopped: impl Future<Output = ()> + Send + 'sta
     } else {
         participant(process, bus, clock)?.run(stopped).boxed()
     };
-    lock(&world.slots)[process.slot].process = Some(Arc::clone(process));
+    let slot = &mut lock(&world.slots)[process.slot];
+    slot.process = Some(Arc::clone(process));
+    if let Some(armed) = slot.next_armed.take() {
+        process.arm(armed);
+    }
     Ok(life)
 }
 

@@ -19,32 +19,64 @@ mod mutants;
 mod operator;
 mod plan;
 mod process;
+mod report;
 mod run;
+mod shrink;
 mod sights;
 mod trace;
 mod world;
 
-fn main() {
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: saga-sim run [--quick | --seeds N [--first SEED]] | run --seed SEED [--only FAULTS/SAGAS] [--trace] | mutants [SEEDS]";
+
+/// Seeds for a table without holes, and for a quick look.
+const SEEDS: u64 = 10_000;
+const SEEDS_QUICK: u64 = 2_000;
+/// So many seeds may a mutant live.
+const MUTANT_SEEDS: u64 = 2_000;
+
+fn main() -> ExitCode {
+    // Panics are findings here, or a handler's, and told as such.
     std::panic::set_hook(Box::new(|_| {}));
-    let args: Vec<String> = std::env::args().collect();
-    let first: u64 = args[1].parse().unwrap();
-    let count: u64 = args[2].parse().unwrap();
-    let mut cov = coverage::Coverage::default();
-    let begun = std::time::Instant::now();
-    for seed in first..first + count {
-        let plan = plan::draw(seed);
-        let wanted = if args.len() > 3 { trace::Wanted::Lines } else { trace::Wanted::Nothing };
-        let ran = run::run(&plan, None, wanted);
-        for l in &ran.lines {
-            println!("{l}");
-        }
-        cov.add(&ran.coverage);
-        if let Some(b) = &ran.broken {
-            println!("seed {seed}: {b}");
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match command(&args.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Some(true) => ExitCode::SUCCESS,
+        Some(false) => ExitCode::FAILURE,
+        None => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
         }
     }
-    for (what, n) in cov.table() {
-        println!("{n:>10} × {what}");
+}
+
+/// Does what the words say; `None` when they say nothing.
+fn command(words: &[&str]) -> Option<bool> {
+    match words {
+        ["run"] => Some(report::seeds(0, SEEDS, true)),
+        ["run", "--quick"] => Some(report::seeds(0, SEEDS_QUICK, false)),
+        ["run", "--seeds", count] => seeds("0", count),
+        ["run", "--seeds", count, "--first", first] => seeds(first, count),
+        ["run", "--seed", seed, rest @ ..] => one(seed, rest),
+        ["mutants"] => Some(report::mutants(MUTANT_SEEDS)),
+        ["mutants", count] => Some(report::mutants(count.parse().ok()?)),
+        _ => None,
     }
-    println!("{:?}", begun.elapsed());
+}
+
+fn seeds(first: &str, count: &str) -> Option<bool> {
+    let count = count.parse().ok()?;
+    Some(report::seeds(first.parse().ok()?, count, count >= SEEDS))
+}
+
+fn one(seed: &str, rest: &[&str]) -> Option<bool> {
+    let plan = plan::draw(seed.parse().ok()?);
+    let (plan, is_traced) = match rest {
+        [] => (plan, false),
+        ["--trace"] => (plan, true),
+        ["--only", kept] => (shrink::only(&plan, kept)?, false),
+        ["--only", kept, "--trace"] => (shrink::only(&plan, kept)?, true),
+        _ => return None,
+    };
+    Some(report::one(&plan, is_traced))
 }

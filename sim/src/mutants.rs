@@ -30,10 +30,16 @@ pub(crate) enum Mutant {
 pub(crate) struct Seeded {
     pub(crate) mutant: Mutant,
     pub(crate) rule: &'static str,
+    /// The model breaks the same rule, under the same name; what survives here must be caught there.
+    pub(crate) is_of_the_model: bool,
 }
 
 const fn seeded(mutant: Mutant, rule: &'static str) -> Seeded {
-    Seeded { mutant, rule }
+    Seeded { mutant, rule, is_of_the_model: true }
+}
+
+const fn of_shells(mutant: Mutant, rule: &'static str) -> Seeded {
+    Seeded { mutant, rule, is_of_the_model: false }
 }
 
 /// All of them. Those that the model has, too, have the same names there.
@@ -53,10 +59,10 @@ pub(crate) const MUTANTS: &[Seeded] = &[
     seeded(Mutant::DeadlineOverUnread, "no deadline fires while an older reply is unread"),
     seeded(Mutant::LateCommit, "a transaction whose claim has lost the row does not commit"),
     seeded(Mutant::FailedTakenForRejected, "a step that failed is undone, too"),
-    seeded(Mutant::InboxForgets, "an inbox that has lost rows says since when it has them"),
-    seeded(Mutant::UnknownTakenForSuccess, "an append of unknown fate is read back"),
-    seeded(Mutant::ConflictTakenForSuccess, "what was decided on a stale state is decided anew"),
-    seeded(Mutant::NoTakeOver, "the sagas of a coordinator that is gone are taken over"),
-    seeded(Mutant::AdmissionGatesReplies, "replies never wait for the room that they make"),
-    seeded(Mutant::RunIdReused, "every start has a run id of its own"),
+    of_shells(Mutant::InboxForgets, "an inbox that has lost rows says since when it has them"),
+    of_shells(Mutant::UnknownTakenForSuccess, "an append of unknown fate is read back"),
+    of_shells(Mutant::ConflictTakenForSuccess, "what was decided on a stale state is decided anew"),
+    of_shells(Mutant::NoTakeOver, "the sagas of a coordinator that is gone are taken over"),
+    of_shells(Mutant::AdmissionGatesReplies, "replies never wait for the room that they make"),
+    of_shells(Mutant::RunIdReused, "every start has a run id of its own"),
 ];

@@ -12,6 +12,7 @@ use crate::coverage::Fault as Struck;
 use crate::driver::{handle, key};
 use crate::handlers::output;
 use crate::plan::{Deed, Fault, Load};
+use crate::process::{Armed, End, Port};
 use crate::world::{World, lock};
 
 const ROUND: Duration = Duration::from_secs(7);
@@ -79,7 +80,10 @@ fn truth(world: &World, load: &Load, run: RunId, step: &Arc<str>, kind: Kind) ->
             Resolution::Undone
         }
         (Kind::Pivot, false) => Resolution::NoEffect,
-        (Kind::Pivot | Kind::Retriable, _) => {
+        (Kind::Pivot | Kind::Retriable, is_there) => {
+            if !is_there {
+                ledger.execute_keyed(run, step, &key(load));
+            }
             let output = output(world.plan.seed, load.n, step);
             Resolution::Done { output: Payload::json(&output).expect("a number is JSON") }
         }
@@ -103,11 +107,21 @@ fn strike(world: &World, fault: &Fault, begun: Instant) {
     world.trace.say("WORLD", || format!("{:?}", fault.deed));
     let heal_at = begun + world.plan.setup.heal_at;
     let until = |time: Duration| (Instant::now() + time).min(heal_at);
-    let setup = &world.plan.setup;
     match &fault.deed {
         Deed::Crash { slot, port, edge, nth, back } => {
+            let armed = Armed { port: *port, edge: *edge, nth: *nth, end: End::Dies(*back) };
+            let Some(process) = world.process(*slot) else { return };
+            if *port == Port::Declare {
+                // It does so only when it begins.
+                lock(&world.slots)[*slot].next_armed = Some(armed);
+                process.kill(*back);
+            } else {
+                process.arm(armed);
+            }
+        }
+        Deed::Stall { slot, port, edge, nth, time } => {
             if let Some(process) = world.process(*slot) {
-                process.arm(*port, *edge, *nth, *back);
+                process.arm(Armed { port: *port, edge: *edge, nth: *nth, end: End::StandsStill(*time) });
             }
         }
         Deed::Stop { slot, back } => {
@@ -116,14 +130,8 @@ fn strike(world: &World, fault: &Fault, begun: Instant) {
             }
         }
         Deed::Pause { slot, time } => {
-            let Some(process) = world.process(*slot) else { return };
-            process.pause(*time);
-            world.coverage.fault(Struck::Paused);
-            if *slot < setup.coordinators && *time > setup.lease_ttl {
-                world.coverage.fault(Struck::PausedBeyondLease);
-            }
-            if *slot >= setup.coordinators && *time > setup.claim_hold {
-                world.coverage.fault(Struck::PausedBeyondClaim);
+            if let Some(process) = world.process(*slot) {
+                process.pause(*time);
             }
         }
         Deed::Cut { slot, from, time } => {
@@ -152,7 +160,7 @@ fn strike(world: &World, fault: &Fault, begun: Instant) {
 /// From then on nothing that was sent or claimed before the healing can be under way any more.
 pub(crate) fn quiet_at(world: &World, begun: Instant) -> Instant {
     let pauses = world.plan.faults.iter().map(|fault| match &fault.deed {
-        Deed::Pause { time, .. } => *time,
+        Deed::Pause { time, .. } | Deed::Stall { time, .. } => *time,
         _ => Duration::ZERO,
     });
     let pause_max = pauses.max().unwrap_or_default();

@@ -62,6 +62,8 @@ pub(crate) struct Fault {
 pub(crate) enum Deed {
     /// The process dies the nth time that it gets there.
     Crash { slot: usize, port: Port, edge: Edge, nth: u32, back: Back },
+    /// It stands still from the nth time that it gets there.
+    Stall { slot: usize, port: Port, edge: Edge, nth: u32, time: Duration },
     /// It is told to stop, drains, and comes back.
     Stop { slot: usize, back: Back },
     /// It stands still, as under SIGSTOP.

@@ -1,6 +1,7 @@
 //! A process, as the rest of the world sees it: every call that leaves it, and every answer that reaches it, passes its gate. There it can be
 //! held up, cut off, or die. Between two passes a shell does nothing that anyone could see; so these are its awaits.
 
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::chance::between;
-use crate::coverage::Counter;
+use crate::coverage::{Counter, Fault};
 use crate::plan::{Back, Server};
 use crate::world::{World, lock};
 
@@ -93,6 +94,33 @@ pub(crate) enum Edge {
     After,
 }
 
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Declare => "declaring and subscribing",
+            Self::Publish => "publishing",
+            Self::Next => "receiving",
+            Self::Settle => "settling",
+            Self::Lag => "asking how much is unread",
+            Self::Append => "appending",
+            Self::Load => "reading the log",
+            Self::Lease => "leasing",
+            Self::Wake => "asking for what is due",
+            Self::Claim => "claiming",
+            Self::Complete => "completing",
+            Self::Sleep => "waiting",
+            Self::Handler => "a handler's effect",
+            Self::Callback => "calling back",
+        })
+    }
+}
+
+impl fmt::Display for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Before { "before" } else { "after" })
+    }
+}
+
 /// One life of a process.
 pub(crate) struct Process {
     pub(crate) world: Arc<World>,
@@ -116,11 +144,20 @@ struct State {
     rejoin: Arc<Notify>,
 }
 
-struct Armed {
-    port: Port,
-    edge: Edge,
-    nth: u32,
-    back: Back,
+/// What is to happen to a process the nth time that it gets somewhere.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Armed {
+    pub(crate) port: Port,
+    pub(crate) edge: Edge,
+    pub(crate) nth: u32,
+    pub(crate) end: End,
+}
+
+/// How it ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    Dies(Back),
+    StandsStill(Duration),
 }
 
 impl Process {
@@ -177,10 +214,19 @@ impl Process {
         if let Some(armed) = state.armed.as_mut().filter(|armed| armed.port == port && armed.edge == edge) {
             armed.nth -= 1;
             if armed.nth == 0 {
-                let back = armed.back;
-                self.world.trace.say(&self.name, || format!("dies {edge:?} {port:?}"));
-                self.world.coverage.count(Counter::CrashAt(port, edge));
-                self.die(&mut state, back);
+                let end = armed.end;
+                self.world.trace.say(&self.name, || format!("{end:?} {edge:?} {port:?}"));
+                state.armed = None;
+                match end {
+                    End::Dies(back) => {
+                        self.world.coverage.count(Counter::CrashAt(port, edge));
+                        self.die(&mut state, back);
+                    }
+                    End::StandsStill(time) => {
+                        self.world.coverage.count(Counter::StallAt(port, edge));
+                        self.stand_still(&mut state, time);
+                    }
+                }
                 return Duration::ZERO;
             }
         }
@@ -212,8 +258,13 @@ impl Process {
         lock(&self.state).is_dead
     }
 
-    pub(crate) fn arm(&self, port: Port, edge: Edge, nth: u32, back: Back) {
-        lock(&self.state).armed = Some(Armed { port, edge, nth, back });
+    pub(crate) fn arm(&self, armed: Armed) {
+        lock(&self.state).armed = Some(armed);
+    }
+
+    /// It dies wherever it is.
+    pub(crate) fn kill(&self, back: Back) {
+        self.die(&mut lock(&self.state), back);
     }
 
     pub(crate) fn stop(&self, back: Back) -> bool {
@@ -224,7 +275,20 @@ impl Process {
     }
 
     pub(crate) fn pause(&self, time: Duration) {
-        lock(&self.state).paused_until = Some(Instant::now() + time);
+        self.stand_still(&mut lock(&self.state), time);
+    }
+
+    fn stand_still(&self, state: &mut State, time: Duration) {
+        state.paused_until = Some(Instant::now() + time);
+        let (coverage, setup) = (&self.world.coverage, &self.world.plan.setup);
+        coverage.fault(Fault::Paused);
+        let is_coordinator = self.slot < setup.coordinators;
+        if is_coordinator && time > setup.lease_ttl {
+            coverage.fault(Fault::PausedBeyondLease);
+        }
+        if !is_coordinator && time > setup.claim_hold {
+            coverage.fault(Fault::PausedBeyondClaim);
+        }
     }
 
     pub(crate) fn cut(&self, from: Server, time: Duration) {
@@ -261,8 +325,8 @@ impl Process {
     }
 }
 
-impl std::fmt::Debug for Process {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
 }

@@ -22,7 +22,7 @@ use crate::laws::{Broken, Law};
 use crate::ledger::Ledger;
 use crate::mutants::Mutant;
 use crate::plan::{BusStorm, LogStorm, Plan};
-use crate::process::Process;
+use crate::process::{Armed, Process};
 use crate::trace::{Trace, Wanted};
 
 /// Simulated time begins with the year 2000.
@@ -53,6 +53,8 @@ pub(crate) struct World {
 #[derive(Default)]
 pub(crate) struct Slot {
     pub(crate) process: Option<Arc<Process>>,
+    /// What is to happen to the next one here.
+    pub(crate) next_armed: Option<Armed>,
     /// What a coordinator's callers hold.
     pub(crate) handles: BTreeMap<(&'static str, u32), Sagas<u32>>,
 }

@@ -61,8 +61,9 @@ fn fault(rng: &mut Rng, setup: &Setup) -> Fault {
     let lease_ms = u64::try_from(setup.lease_ttl.as_millis()).unwrap_or(u64::MAX);
     let hold_ms = u64::try_from(setup.claim_hold.as_millis()).unwrap_or(u64::MAX);
     let deed = match rng.u32(0..100) {
-        0..34 => crash(rng, slot, setup),
-        34..40 => Deed::Stop { slot, back: back(rng, slot, setup) },
+        0..28 => crash(rng, slot, setup),
+        28..36 => stall(rng, slot, setup, 3 * lease_ms.max(hold_ms)),
+        36..40 => Deed::Stop { slot, back: back(rng, slot, setup) },
         40..52 => Deed::Pause { slot, time: between(rng, 100, 3 * lease_ms.max(hold_ms)) },
         52..62 => {
             let from = pick(rng, &[Server::Bus, Server::Log, Server::Inbox]);
@@ -92,11 +93,24 @@ fn fault(rng: &mut Rng, setup: &Setup) -> Fault {
 }
 
 fn crash(rng: &mut Rng, slot: usize, setup: &Setup) -> Deed {
+    let (port, edge) = place(rng, slot, setup);
+    Deed::Crash { slot, port, edge, nth: rng.u32(1..=4), back: back(rng, slot, setup) }
+}
+
+fn stall(rng: &mut Rng, slot: usize, setup: &Setup, max_ms: u64) -> Deed {
+    let (port, edge) = match place(rng, slot, setup) {
+        // Only who begins gets there.
+        (Port::Declare, edge) => (Port::Sleep, edge),
+        place => place,
+    };
+    Deed::Stall { slot, port, edge, nth: rng.u32(1..=4), time: between(rng, 100, max_ms) }
+}
+
+/// Somewhere that such a process gets to.
+fn place(rng: &mut Rng, slot: usize, setup: &Setup) -> (Port, Edge) {
     let ports =
         if slot < setup.coordinators { &Port::OF_COORDINATORS[..] } else { &Port::OF_PARTICIPANTS[..] };
-    let port = pick(rng, ports);
-    let edge = if rng.bool() { Edge::Before } else { Edge::After };
-    Deed::Crash { slot, port, edge, nth: rng.u32(1..=4), back: back(rng, slot, setup) }
+    (pick(rng, ports), if rng.bool() { Edge::Before } else { Edge::After })
 }
 
 fn back(rng: &mut Rng, slot: usize, setup: &Setup) -> Back {
