@@ -140,7 +140,8 @@ impl Coverage {
         let crashes = edges
             .clone()
             .map(|(port, edge)| (format!("a process dies {edge} {port}"), of(Counter::CrashAt(port, edge))));
-        let stalls = edges.map(|(port, edge)| {
+        // Nobody stands still where it begins: a process is told to when it runs.
+        let stalls = edges.filter(|(port, _)| *port != Port::Declare).map(|(port, edge)| {
             (format!("a process stands still {edge} {port}"), of(Counter::StallAt(port, edge)))
         });
         let faults = Fault::ALL.iter().map(|it| (it.what().to_owned(), of(Counter::Fault(*it))));

@@ -81,6 +81,12 @@ fn then(n: &u32, got: Vec<u64>) -> Ask {
     Ask { n: *n, got }
 }
 
+/// Tried without end: where an effect can come after the undo, undoing once more must not be given up.
+fn endless(saga: &mut SagaBuilder<u32>, step: &StepRef<u64>) {
+    let retry = Retry::FOREVER.delays(STEP_RETRY.delay_first, STEP_RETRY.delay_max);
+    saga.configure(step).retry(retry);
+}
+
 fn set(saga: &mut SagaBuilder<u32>, steps: &[StepRef<u64>], deadline: Duration) {
     for step in steps {
         saga.configure(step).deadline(deadline).retry(STEP_RETRY);
@@ -92,6 +98,7 @@ fn trip(saga: &mut SagaBuilder<u32>, deadline: Duration) {
     let hotel = saga.step(&HOTEL, first);
     let car = saga.step_after(&[flight, hotel][..], &CAR, then);
     set(saga, &[flight, hotel, car], deadline);
+    endless(saga, &flight);
     saga.on_first_failure(FailurePolicy::Grace(deadline / 2));
 }
 
@@ -101,6 +108,7 @@ fn newer_trip(saga: &mut SagaBuilder<u32>, deadline: Duration) {
     let car = saga.step(&CAR, first);
     let mail = saga.step_after(&[flight, hotel, car][..], &MAIL, then);
     set(saga, &[flight, hotel, car, mail], deadline);
+    endless(saga, &flight);
     saga.on_first_failure(FailurePolicy::FailFast);
 }
 
@@ -124,6 +132,7 @@ fn notice(saga: &mut SagaBuilder<u32>, deadline: Duration) {
     let letter = saga.step_after(&[mail][..], &LETTER, then);
     let hotel = saga.step_after(&[flight, letter][..], &HOTEL, then);
     set(saga, &[flight, mail, letter, hotel], deadline);
+    endless(saga, &flight);
     saga.on_first_failure(FailurePolicy::WaitAll);
     saga.deadline(deadline * 3);
 }

@@ -20,8 +20,18 @@ use crate::world::{World, lock};
 pub(crate) struct Worker {
     pub(crate) process: Arc<Process>,
     pub(crate) kind: Kind,
-    /// Its effects are in one transaction with the barrier's row.
-    pub(crate) is_bound: bool,
+    pub(crate) system: System,
+}
+
+/// Where effects are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum System {
+    /// In one transaction with the barrier's row.
+    Bound,
+    /// Outside, where an execution is refused after its undo.
+    Strict,
+    /// Outside, where an execution that comes after its undo has its effect all the same. Then the undo must never be given up.
+    Lenient,
 }
 
 /// How a step goes.
@@ -50,6 +60,10 @@ pub(crate) fn output(seed: u64, n: u32, step: &str) -> u64 {
 }
 
 impl Worker {
+    fn is_bound(&self) -> bool {
+        self.system == System::Bound
+    }
+
     fn way(&self, ctx: &StepContext, n: u32) -> Way {
         let undo = ctx.action == Action::Undo;
         let mut rng = chance(self.process.world.plan.seed, ("way", n, &*ctx.step, undo));
@@ -71,6 +85,7 @@ impl Worker {
         match way {
             // An undo cannot be refused, and what comes after the pivot is not meant to be.
             Way::Reject | Way::RefuseLate if undo || self.kind == Kind::Retriable => Way::Fine,
+            Way::FailBefore | Way::FailAfter if undo && self.system == System::Lenient => Way::Fine,
             way => way,
         }
     }
@@ -110,7 +125,7 @@ impl Worker {
             _ => false,
         };
         // In a transaction, nothing is done by an attempt that fails.
-        if !(is_repeated && self.is_bound) {
+        if !(is_repeated && self.is_bound()) {
             self.act(ctx, n).await?;
         }
         self.process.pass(Port::Handler, Edge::After).await;
@@ -124,12 +139,17 @@ impl Worker {
     /// Has the effect.
     async fn act(&self, ctx: &StepContext, n: u32) -> Result<(), StepError> {
         let world = &self.process.world;
-        if self.is_bound {
+        if self.is_bound() {
             return self.commit(ctx, n);
         }
         if ctx.action == Action::Undo {
             lock(&world.ledger).undo(ctx.run, &ctx.step, &ctx.saga);
-        } else if lock(&world.ledger).execute_keyed(ctx.run, &ctx.step, &ctx.saga) == Answer::Refused {
+            self.say(ctx);
+            return Ok(());
+        }
+        let is_strict = self.system == System::Strict;
+        let answer = lock(&world.ledger).execute_keyed(ctx.run, &ctx.step, &ctx.saga, is_strict);
+        if answer == Answer::Refused {
             world.coverage.sight(Sight::KeyRefused);
             return Err(StepError::fail("its undo was here before"));
         }
@@ -183,7 +203,7 @@ impl Step<Ask, u64> for Worker {
     }
 
     fn effects(&self) -> Effects {
-        if self.is_bound { Effects::InTransaction } else { Effects::Anywhere }
+        if self.is_bound() { Effects::InTransaction } else { Effects::Anywhere }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::bus::SimBus;
 use crate::clock::ProcessClock;
 use crate::coverage::Fault;
 use crate::definitions::{CAR, FLIGHT, HOTEL, LETTER, MAIL, PAYMENT, TICKET, known};
-use crate::handlers::Worker;
+use crate::handlers::{System, Worker};
 use crate::inbox::SimInbox;
 use crate::laws::Law;
 use crate::log::SimLog;
@@ -147,14 +147,15 @@ fn participant(
     options.claim_hold = process.world.plan.setup.claim_hold;
     options.claim_margin = Duration::from_millis(200);
     options.drain_max = Duration::from_secs(3);
-    let worker = |kind, is_bound| Worker { process: Arc::clone(process), kind, is_bound };
-    participant.serve(&FLIGHT, worker(Kind::Compensatable, false), options.clone())?;
-    participant.serve(&HOTEL, worker(Kind::Compensatable, true), options.clone())?;
-    participant.serve(&CAR, worker(Kind::Compensatable, false), options.clone())?;
-    participant.serve(&MAIL, worker(Kind::NoUndo, true), options.clone())?;
-    participant.serve(&LETTER, worker(Kind::NoUndo, false), options.clone())?;
-    participant.serve(&PAYMENT, worker(Kind::Pivot, process.world.plan.seed % 2 == 0), options.clone())?;
-    participant.serve(&TICKET, worker(Kind::Retriable, true), options)?;
+    let worker = |kind, system| Worker { process: Arc::clone(process), kind, system };
+    let payments = if process.world.plan.seed.is_multiple_of(2) { System::Bound } else { System::Strict };
+    participant.serve(&FLIGHT, worker(Kind::Compensatable, System::Lenient), options.clone())?;
+    participant.serve(&HOTEL, worker(Kind::Compensatable, System::Bound), options.clone())?;
+    participant.serve(&CAR, worker(Kind::Compensatable, System::Strict), options.clone())?;
+    participant.serve(&MAIL, worker(Kind::NoUndo, System::Bound), options.clone())?;
+    participant.serve(&LETTER, worker(Kind::NoUndo, System::Strict), options.clone())?;
+    participant.serve(&PAYMENT, worker(Kind::Pivot, payments), options.clone())?;
+    participant.serve(&TICKET, worker(Kind::Retriable, System::Bound), options)?;
     Ok(participant)
 }
 

@@ -43,10 +43,16 @@ impl Ledger {
         })
     }
 
-    /// In a system that tells repeats by their key, and refuses it after that of the undo.
-    pub(crate) fn execute_keyed(&mut self, run: RunId, step: &Arc<str>, key: &SagaKey) -> Answer {
+    /// In a system that tells repeats by their key; a strict one also refuses it after that of the undo.
+    pub(crate) fn execute_keyed(
+        &mut self,
+        run: RunId,
+        step: &Arc<str>,
+        key: &SagaKey,
+        is_strict: bool,
+    ) -> Answer {
         let book = self.book(run, step, key);
-        if book.is_undone {
+        if book.is_undone && is_strict {
             return Answer::Refused;
         }
         book.executions = 1;

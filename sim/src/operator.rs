@@ -82,7 +82,7 @@ fn truth(world: &World, load: &Load, run: RunId, step: &Arc<str>, kind: Kind) ->
         (Kind::Pivot, false) => Resolution::NoEffect,
         (Kind::Pivot | Kind::Retriable, is_there) => {
             if !is_there {
-                ledger.execute_keyed(run, step, &key(load));
+                ledger.execute_keyed(run, step, &key(load), true);
             }
             let output = output(world.plan.seed, load.n, step);
             Resolution::Done { output: Payload::json(&output).expect("a number is JSON") }

@@ -137,7 +137,7 @@ struct State {
     is_dead: bool,
     paused_until: Option<Instant>,
     cut_until: [Option<Instant>; 3],
-    armed: Option<Armed>,
+    armed: Vec<Armed>,
     stop: Option<oneshot::Sender<()>>,
     back: Option<Back>,
     rejoins: u64,
@@ -174,7 +174,7 @@ impl Process {
             is_dead: false,
             paused_until: None,
             cut_until: [None; 3],
-            armed: None,
+            armed: Vec::new(),
             stop: Some(stop),
             back: None,
             rejoins: 0,
@@ -211,24 +211,12 @@ impl Process {
         if state.is_dead {
             return Duration::ZERO;
         }
-        if let Some(armed) = state.armed.as_mut().filter(|armed| armed.port == port && armed.edge == edge) {
-            armed.nth -= 1;
-            if armed.nth == 0 {
-                let end = armed.end;
-                self.world.trace.say(&self.name, || format!("{end:?} {edge:?} {port:?}"));
-                state.armed = None;
-                match end {
-                    End::Dies(back) => {
-                        self.world.coverage.count(Counter::CrashAt(port, edge));
-                        self.die(&mut state, back);
-                    }
-                    End::StandsStill(time) => {
-                        self.world.coverage.count(Counter::StallAt(port, edge));
-                        self.stand_still(&mut state, time);
-                    }
-                }
-                return Duration::ZERO;
-            }
+        let meant = |armed: &&mut Armed| armed.port == port && armed.edge == edge;
+        state.armed.iter_mut().filter(meant).for_each(|armed| armed.nth -= 1);
+        if let Some(at) = state.armed.iter().position(|armed| armed.nth == 0) {
+            let end = state.armed.remove(at).end;
+            self.strike(&mut state, port, edge, end);
+            return Duration::ZERO;
         }
         let max_ms = u64::try_from(self.world.plan.setup.latency_max.as_millis()).unwrap_or(u64::MAX);
         if edge == Edge::Before && port.server().is_some() && state.rng.bool() {
@@ -237,9 +225,23 @@ impl Process {
         Duration::ZERO
     }
 
+    fn strike(&self, state: &mut State, port: Port, edge: Edge, end: End) {
+        self.world.trace.say(&self.name, || format!("{end:?} {edge} {port}"));
+        match end {
+            End::Dies(back) => {
+                self.world.coverage.count(Counter::CrashAt(port, edge));
+                self.die(state, back);
+            }
+            End::StandsStill(time) => {
+                self.world.coverage.count(Counter::StallAt(port, edge));
+                self.stand_still(state, time);
+            }
+        }
+    }
+
     fn die(&self, state: &mut State, back: Back) {
         state.is_dead = true;
-        state.armed = None;
+        state.armed.clear();
         state.back = Some(back);
         self.died.notify_one();
     }
@@ -259,7 +261,7 @@ impl Process {
     }
 
     pub(crate) fn arm(&self, armed: Armed) {
-        lock(&self.state).armed = Some(armed);
+        lock(&self.state).armed.push(armed);
     }
 
     /// It dies wherever it is.
@@ -320,7 +322,7 @@ impl Process {
     /// Nothing is wrong with it any more.
     pub(crate) fn heal(&self) {
         let mut state = lock(&self.state);
-        state.armed = None;
+        state.armed.clear();
         state.cut_until = [None; 3];
     }
 }

@@ -17,7 +17,7 @@ pub(crate) fn draw(seed: u64) -> Plan {
     let setup = setup(&mut chance(seed, "setup"));
     let count = chance(seed, "loads").u32(2..=8);
     let loads = (0..count).map(|n| load(&mut chance(seed, ("load", n)), n, &setup)).collect();
-    let count = chance(seed, "faults").u32(0..=12);
+    let count = chance(seed, "faults").u32(0..=30);
     let mut faults: Vec<_> = (0..count).map(|nth| fault(&mut chance(seed, ("fault", nth)), &setup)).collect();
     faults.sort_by_key(|fault| fault.at);
     Plan { seed, setup, loads, faults }
@@ -35,7 +35,7 @@ fn setup(rng: &mut Rng) -> Setup {
         sagas_in_flight_max: pick(rng, &[1, 2, 3, 1_000]),
         sagas_cached_max: pick(rng, &[1, 4, 1_000]),
         latency_max: Duration::from_millis(pick(rng, &[1, 5, 50, 200])),
-        heal_at: between(rng, 20_000, 90_000),
+        heal_at: between(rng, 20_000, 150_000),
     }
 }
 
