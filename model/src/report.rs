@@ -57,7 +57,8 @@ fn seen(coverage: &Coverage, is_whole: bool) -> bool {
 /// How many moves of a mutant are looked at for further laws that it breaks.
 const MOVES_MAX: usize = 100_000;
 
-/// Explores every mutant until a law catches it, prints who was caught by what, and says whether all were.
+/// Explores every mutant until a law catches it, prints who was caught by what, and says whether all were. `cargo xtask mutants` reads the
+/// lines that begin with `VERDICT`.
 pub(crate) fn mutants() -> bool {
     let mut killers = Vec::new();
     let mut survivors = 0;
@@ -91,9 +92,11 @@ fn kill(seeded: &Seeded) -> Vec<Law> {
     println!("{mutant:?} in {name}: broken is \"{rule}\"");
     let Some(first) = first else {
         println!("    SURVIVED {} states", explored.states);
+        println!("VERDICT\t{mutant:?}\t{rule}\t");
         return Vec::new();
     };
     println!("    killed after {} states by \"{}\"", explored.states, first.name());
+    println!("VERDICT\t{mutant:?}\t{rule}\tafter {} states: \"{}\"", explored.states, first.name());
     let others = broken_by(&config, *mutant, MOVES_MAX);
     let others: Vec<_> = others.into_iter().filter(|law| *law != first).collect();
     for other in &others {

@@ -37,10 +37,12 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "docs", what: "the documentation has no broken link", run: docs },
     Stage { name: "tests", what: "all tests, with all features", run: cases::all_features },
     Stage { name: "defaults", what: "the tests that need a feature to be off", run: cases::defaults },
+    Stage { name: "model", what: "a quick model check finds nothing", run: model },
+    Stage { name: "sim", what: "a simulation of two thousand seeds finds nothing", run: simulation },
     Stage {
-        name: "model",
-        what: "a quick model check finds nothing, and every mutant is caught",
-        run: model,
+        name: "mutants",
+        what: "every broken rule is caught by the model or the simulation",
+        run: mutants,
     },
     Stage {
         name: "conformance",
@@ -235,8 +237,19 @@ fn deny(context: &Context, args: &[&str]) -> Result<(), String> {
 }
 
 fn model(_: &Context) -> Outcome {
-    let both = crate::model::check(&["--quick"]).and_then(|_| crate::model::mutants());
-    both.map(drop).into()
+    crate::model::check(&["--quick"]).map(drop).into()
+}
+
+fn simulation(_: &Context) -> Outcome {
+    crate::simulation::simulate(&["--quick"]).map(drop).into()
+}
+
+fn mutants(_: &Context) -> Outcome {
+    match crate::simulation::mutants() {
+        Ok(true) => Outcome::Passed,
+        Ok(false) => Outcome::Failed("a broken rule was not caught".to_owned()),
+        Err(why) => Outcome::Failed(why),
+    }
 }
 
 fn conformance(_: &Context) -> Outcome {
