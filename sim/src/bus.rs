@@ -12,6 +12,7 @@ use saga_core::wire::attributes;
 use saga_core::{Error, ErrorKind, Message};
 use tokio::time::{sleep, sleep_until};
 
+use crate::acknowledged;
 use crate::coverage::Fault;
 use crate::mutants::Mutant;
 use crate::process::{Edge, Port, Process};
@@ -150,6 +151,27 @@ impl SimSubscription {
         Ok(inner)
     }
 
+    async fn settle_with(&self, inner: &dyn Subscription, batch: Vec<Settlement>) -> Vec<Settled> {
+        let (world, who) = (&self.process.world, &self.process.name);
+        let seen: Vec<_> = batch.iter().map(|it| (it.message.clone(), it.disposition.clone())).collect();
+        let settled = inner.settle(batch).await;
+        for ((message, disposition), settled) in seen.iter().zip(&settled) {
+            world.trace.say(who, || format!("settles {} {}: {settled:?}", message.id, shown(disposition)));
+            let is_gone = *settled == Settled::Settled && !matches!(disposition, Disposition::Retry { .. });
+            let is_last = is_gone && world.copy_is_gone(&message.id);
+            match disposition {
+                Disposition::DeadLetter { reason } => world.buried(message, reason),
+                Disposition::Ack if self.process.slot < world.plan.setup.coordinators => {
+                    acknowledged::by_coordinator(world, message);
+                }
+                // Whoever has another copy goes on with it.
+                Disposition::Ack if is_last => acknowledged::by_participant(world, message),
+                Disposition::Ack | Disposition::Retry { .. } => {}
+            }
+        }
+        settled
+    }
+
     /// What an admission limit that gated replies would do.
     async fn wait_for_room(&self) {
         let world = &self.process.world;
@@ -219,7 +241,7 @@ impl Subscription for SimSubscription {
             };
             let (received, acknowledged) = self.received(received);
             if !acknowledged.is_empty() {
-                inner.settle(acknowledged).await;
+                self.settle_with(&*inner, acknowledged).await;
             }
             break received;
         };
@@ -233,16 +255,8 @@ impl Subscription for SimSubscription {
         if check(process, Port::Settle).await.is_err() {
             return batch.iter().map(|_| Settled::Stale).collect();
         }
-        for settlement in &batch {
-            process.world.trace.say(&process.name, || {
-                format!("settles {} {}", settlement.message.id, shown(&settlement.disposition))
-            });
-            if let Disposition::DeadLetter { reason } = &settlement.disposition {
-                process.world.buried(&settlement.message, reason);
-            }
-        }
         let Ok(inner) = self.inner().await else { return batch.iter().map(|_| Settled::Stale).collect() };
-        let settled = inner.settle(batch).await;
+        let settled = self.settle_with(&*inner, batch).await;
         process.pass(Port::Settle, Edge::After).await;
         settled
     }

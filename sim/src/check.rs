@@ -1,37 +1,28 @@
 //! What the world must look like once everything has come to rest.
 
-use std::sync::Arc;
-
 use saga_core::Kind;
 use saga_core::machine::Instance;
-use saga_core::record::{Fact, FenceAnswer, RunId, SagaKey, Status};
+use saga_core::record::{Fact, FenceAnswer, MessageId, RunId, SagaKey, Status};
 
 use crate::driver::key;
-use crate::keeper::observer_definitions;
 use crate::laws::Law;
 use crate::ledger::Book;
 use crate::world::{Recorded, World, lock};
 
 /// Checks all that can be checked at rest.
-pub(crate) fn check(world: &Arc<World>) {
-    let definitions = observer_definitions(world);
+pub(crate) fn check(world: &World) {
     let records = lock(&world.seen).records.clone();
     for load in &world.plan.loads {
         let key = key(load);
         let Some(record) = records.get(&key) else {
             return world.breaks(Law::Ends.broken(format!("{key} was never started")));
         };
-        let which = (load.saga, record.definition.version);
-        let definition = Arc::clone(definitions[&which].definition());
-        match Instance::replay(definition, &record.entries) {
-            Ok(instance) if instance.status() == record.status => check_saga(world, &key, record, &instance),
-            Ok(instance) => {
-                let how =
-                    format!("{key} replays as {}, and is filed as {}", instance.status(), record.status);
-                world.breaks(Law::Replay.broken(how));
-            }
-            Err(corrupt) => world.breaks(Law::Replay.broken(format!("{key}: {corrupt}"))),
+        let Some(instance) = world.replay(&key, record) else { return };
+        if instance.status() != record.status {
+            let how = format!("{key} replays as {}, and is filed as {}", instance.status(), record.status);
+            return world.breaks(Law::Replay.broken(how));
         }
+        check_saga(world, &key, record, &instance);
     }
     let runs: Vec<RunId> = records.values().map(|record| record.run).collect();
     for ((run, step), book) in lock(&world.ledger).all() {
@@ -45,6 +36,8 @@ pub(crate) fn check(world: &Arc<World>) {
 
 fn check_saga(world: &World, key: &SagaKey, record: &Recorded, instance: &Instance) {
     check_callback(world, key, record);
+    check_announcements(world, key, record);
+    check_cancel(world, key, record);
     let view = instance.view();
     for (at, step) in view.steps.iter().enumerate() {
         let ledger = lock(&world.ledger);
@@ -106,5 +99,25 @@ fn check_callback(world: &World, key: &SagaKey, record: &Recorded) {
     let is_called = lock(&world.seen).calls.contains_key(&record.run);
     if !is_called && !is_given_up {
         world.breaks(Law::OneCallback.broken(format!("{key} has ended, and nobody was called")));
+    }
+}
+
+fn check_announcements(world: &World, key: &SagaKey, record: &Recorded) {
+    for entry in &record.entries {
+        if let Fact::Announced { announcement } = entry.fact {
+            let id = MessageId::new(format!("{}/announce/{announcement}", record.run));
+            if !lock(&world.seen).announced.contains(&id) {
+                world.breaks(Law::Announced.broken(format!("{key}: {announcement}")));
+            }
+        }
+    }
+}
+
+/// Who was told that a saga is being undone was told the truth, unless its pivot turned out to be done.
+fn check_cancel(world: &World, key: &SagaKey, record: &Recorded) {
+    let went_forward = record.entries.iter().any(|entry| matches!(entry.fact, Fact::WentForward));
+    let was_told = lock(&world.seen).cancelling.contains(key);
+    if was_told && record.status == Status::Completed && !went_forward {
+        world.breaks(Law::Told.broken(format!("{key}: told that it is being undone, and it completed")));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use saga_core::record::{SagaKey, Topic};
-use saga_core::{Message, Outcome, Payload, Sagas, StartError, Started};
+use saga_core::{CancelAnswer, Message, Outcome, Payload, Sagas, StartError, Started};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::chance::chance;
@@ -33,7 +33,7 @@ pub(crate) fn handle(world: &World, saga: &str, version: u32, attempt: usize) ->
 }
 
 /// Starts a saga, and sees to it that what it is told stays true.
-pub(crate) async fn use_saga(world: Arc<World>, load: Load, begun: Instant) {
+pub(crate) async fn use_saga(world: Arc<World>, load: Load, begun: Instant, healthy_at: Instant) {
     sleep_until(begun + load.at).await;
     if load.by_message {
         let message = message(&world, &load, "placed");
@@ -50,7 +50,7 @@ pub(crate) async fn use_saga(world: Arc<World>, load: Load, begun: Instant) {
         cancel(&world, &load).await;
     }
     if load.n % 2 == 0 {
-        await_outcome(&world, &load).await;
+        await_outcome(&world, &load, healthy_at).await;
     }
 }
 
@@ -102,6 +102,9 @@ async fn cancel(world: &Arc<World>, load: &Load) {
         if let Some(sagas) = handle(world, load.saga, load.version, attempt) {
             match timeout(PATIENCE, sagas.cancel(load.n.to_string(), "user", "changed my mind")).await {
                 Ok(Ok(answer)) => {
+                    if answer == CancelAnswer::Cancelling {
+                        lock(&world.seen).cancelling.insert(key(load));
+                    }
                     world.trace.say("user", || format!("cancels {}: {answer:?}", key(load)));
                     return;
                 }
@@ -112,14 +115,25 @@ async fn cancel(world: &Arc<World>, load: &Load) {
     }
 }
 
-async fn await_outcome(world: &World, load: &Load) {
+async fn await_outcome(world: &World, load: &Load, healthy_at: Instant) {
     for attempt in 0.. {
-        if let Some(sagas) = handle(world, load.saga, load.version, attempt)
-            && let Ok(Ok(outcome)) = timeout(PATIENCE * 2, sagas.outcome(load.n.to_string())).await
-        {
-            told(world, load, &outcome);
-            if outcome.status.is_ended() {
-                return;
+        let is_ended =
+            lock(&world.seen).records.get(&key(load)).is_some_and(|record| record.status.is_ended());
+        let must_answer = is_ended && Instant::now() > healthy_at;
+        if let Some(sagas) = handle(world, load.saga, load.version, attempt) {
+            match timeout(PATIENCE * 2, sagas.outcome(load.n.to_string())).await {
+                Ok(Ok(outcome)) => {
+                    told(world, load, &outcome);
+                    if outcome.status.is_ended() {
+                        return;
+                    }
+                }
+                Ok(Err(_)) => {}
+                Err(_) if must_answer => {
+                    let how = format!("{}: nobody tells how it came out", key(load));
+                    return world.breaks(Law::Answered.broken(how));
+                }
+                Err(_) => {}
             }
         }
         sleep(PAUSE * 5).await;

@@ -98,6 +98,12 @@ impl Store {
         }
     }
 
+    /// What a claim would be answered that is not made.
+    pub(crate) fn would_answer(&self, claim: &Claim, now: Timestamp) -> ClaimAnswer {
+        let task = self.place(&claim.task, claim.action == Action::Undo, claim.action == Action::Fence);
+        self.rows.get(&task).cloned().unwrap_or_default().claim(claim, self.horizon, now)
+    }
+
     /// Whether a claim still has its row, so that a transaction under it may commit.
     pub(crate) fn is_held_by(&self, task: &Task, token: ClaimToken) -> bool {
         let task = self.place(task, token.0 & 1 == 1, false);

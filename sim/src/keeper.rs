@@ -119,6 +119,11 @@ fn coordinator(
     options.resend = Resend { first: setup.resend_first, max: setup.resend_first * 8 };
     options.sagas_in_flight_max = setup.sagas_in_flight_max;
     options.sagas_cached_max = setup.sagas_cached_max;
+    if setup.is_narrow {
+        (options.read_batch_max, options.unsettled_max) = (1, 2);
+        (options.append_batch_max, options.appends_in_flight_max) = (1, 1);
+        (options.callbacks_in_flight_max, options.wake_batch_max) = (1, 1);
+    }
     options.callback_time_max = Duration::from_secs(5);
     options.drain_max = Duration::from_secs(3);
     options.report_interval = Duration::from_secs(600);
@@ -145,6 +150,9 @@ fn participant(
     let mut participant = Participant::new(bus, inbox, clock);
     let mut options = ServeOptions::default();
     options.claim_hold = process.world.plan.setup.claim_hold;
+    if process.world.plan.setup.is_narrow {
+        (options.concurrency, options.commands_in_flight_max) = (1, 2);
+    }
     options.claim_margin = Duration::from_millis(200);
     options.drain_max = Duration::from_secs(3);
     let worker = |kind, system| Worker { process: Arc::clone(process), kind, system };
@@ -157,10 +165,4 @@ fn participant(
     participant.serve(&PAYMENT, worker(Kind::Pivot, payments), options.clone())?;
     participant.serve(&TICKET, worker(Kind::Retriable, System::Bound), options)?;
     Ok(participant)
-}
-
-/// Definitions for somebody who only looks.
-pub(crate) fn observer_definitions(world: &Arc<World>) -> crate::definitions::Definitions {
-    let (stop, _) = oneshot::channel();
-    known(&Arc::new(Process::new(world, 0, u64::MAX, "observer".into(), stop)), false)
 }

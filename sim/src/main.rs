@@ -1,6 +1,7 @@
 //! The deterministic simulation: the real coordinators and participants, on one thread and under simulated time, whatever is lost, doubled, late,
 //! cut off, standing still or dead meanwhile. `cargo xtask sim` and `cargo xtask mutants` run it.
 
+mod acknowledged;
 mod bus;
 mod callback;
 mod chance;
@@ -23,6 +24,8 @@ mod report;
 mod run;
 mod shrink;
 mod sights;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod world;
 

@@ -30,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) step_deadline: Duration,
     pub(crate) sagas_in_flight_max: usize,
     pub(crate) sagas_cached_max: usize,
+    /// Every other limit is as low as it can be: one of each at a time.
+    pub(crate) is_narrow: bool,
     /// How long a call to a port may take while nothing is wrong.
     pub(crate) latency_max: Duration,
     /// From then on nothing goes wrong any more.

@@ -33,6 +33,8 @@ pub(crate) struct Ran {
     /// The simulated lives of its sagas together.
     pub(crate) saga_time: Duration,
     pub(crate) sagas: usize,
+    /// How long after nothing could be under way any more the last saga ended; zero for a plan in which the log's clock leaps.
+    pub(crate) healing: Duration,
     pub(crate) digest: u64,
     pub(crate) lines: Vec<String>,
 }
@@ -51,6 +53,7 @@ pub(crate) fn run(plan: &Plan, mutant: Option<Mutant>, wanted: Wanted) -> Ran {
             took: Duration::ZERO,
             saga_time: Duration::ZERO,
             sagas: 0,
+            healing: Duration::ZERO,
             digest: 0,
             lines: Vec::new(),
         }
@@ -60,6 +63,7 @@ pub(crate) fn run(plan: &Plan, mutant: Option<Mutant>, wanted: Wanted) -> Ran {
 async fn live(plan: Plan, mutant: Option<Mutant>, wanted: Wanted) -> Ran {
     let world = Arc::new(World::new(plan, mutant, wanted));
     let begun = Instant::now();
+    world.learn();
     declare(&world).await;
     let quiet = quiet_at(&world, begun);
     let mut tasks = JoinSet::new();
@@ -67,16 +71,17 @@ async fn live(plan: Plan, mutant: Option<Mutant>, wanted: Wanted) -> Ran {
         tasks.spawn(keep(Arc::clone(&world), slot, begun));
     }
     for load in &world.plan.loads {
-        tasks.spawn(use_saga(Arc::clone(&world), load.clone(), begun));
+        tasks.spawn(use_saga(Arc::clone(&world), load.clone(), begun, quiet));
         tasks.spawn(operate(Arc::clone(&world), load.clone(), begun, quiet));
     }
     tasks.spawn(go_wrong(Arc::clone(&world), begun));
-    await_end(&world, begun, quiet).await;
+    let ended_at = await_end(&world, begun, quiet).await;
     if world.broken().is_none() {
         check(&world);
     }
     let took = begun.elapsed();
     tasks.shutdown().await;
+    world.clear();
     let world = &*world;
     let coverage = Coverage::default();
     coverage.add(&world.coverage);
@@ -86,6 +91,11 @@ async fn live(plan: Plan, mutant: Option<Mutant>, wanted: Wanted) -> Ran {
         took,
         saga_time: lock(&world.seen).saga_time,
         sagas: world.plan.loads.len(),
+        healing: if world.plan.leap_max().is_zero() {
+            ended_at.duration_since(quiet)
+        } else {
+            Duration::ZERO
+        },
         digest: world.trace.digest(),
         lines: world.trace.take(),
     }
@@ -104,21 +114,26 @@ async fn declare(world: &World) {
 }
 
 /// Waits until every saga has ended and everything late has arrived, or until it takes too long, or a law is broken.
-async fn await_end(world: &World, begun: Instant, quiet: Instant) {
+/// Says when the last has ended.
+async fn await_end(world: &World, begun: Instant, quiet: Instant) -> Instant {
     let keys: Vec<_> = world.plan.loads.iter().map(key).collect();
     let heal_at = begun + world.plan.setup.heal_at;
     // A coordinator that began before the leap and one that began after it do not agree on the time: one waits for the other's hour, too.
     let give_up_at = quiet + 2 * world.plan.leap_max() + ENDS_WITHIN;
     sleep_until(heal_at).await;
+    let mut all_ended = None;
     loop {
         if world.broken().is_some() {
-            return;
+            return Instant::now();
         }
         let records = world.log.load(&keys).await;
         let is_settled =
             |record: &Result<Option<Record>, _>| matches!(record, Ok(Some(Record::Tombstone(_))));
-        if records.iter().all(is_settled) && Instant::now() > quiet {
-            return;
+        if records.iter().all(is_settled) {
+            let ended_at = *all_ended.get_or_insert(Instant::now());
+            if Instant::now() > quiet {
+                return ended_at;
+            }
         }
         if Instant::now() > give_up_at {
             let open: Vec<_> = keys.iter().zip(&records).filter(|(_, record)| !is_settled(record)).collect();
@@ -126,7 +141,8 @@ async fn await_end(world: &World, begun: Instant, quiet: Instant) {
                 Ok(Some(Record::Stored(stored))) => format!("{key} is {}", stored.status),
                 _ => format!("{key} was never started"),
             });
-            return world.breaks(Law::Ends.broken(open.collect::<Vec<_>>().join(", ")));
+            world.breaks(Law::Ends.broken(open.collect::<Vec<_>>().join(", ")));
+            return Instant::now();
         }
         sleep(LOOK_EVERY).await;
     }

@@ -1,6 +1,7 @@
 //! Making a failure small: leaving out faults and sagas as long as the same law is broken.
 
 use crate::laws::Law;
+use crate::mutants::Mutant;
 use crate::plan::Plan;
 use crate::run::run;
 use crate::trace::Wanted;
@@ -13,10 +14,10 @@ pub(crate) struct Shrunk {
 }
 
 /// Shrinks a plan that breaks a law.
-pub(crate) fn shrink(plan: &Plan, law: Law) -> Shrunk {
+pub(crate) fn shrink(plan: &Plan, mutant: Option<Mutant>, law: Law) -> Shrunk {
     let mut kept = Kept { faults: (0..plan.faults.len()).collect(), loads: (0..plan.loads.len()).collect() };
     let breaks = |kept: &Kept| {
-        let ran = run(&kept.of(plan), None, Wanted::Nothing);
+        let ran = run(&kept.of(plan), mutant, Wanted::Nothing);
         ran.broken.is_some_and(|broken| broken.law == law)
     };
     // Leaving one out may make another dispensable.

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
+use saga_core::machine::Instance;
 use saga_core::memory::{MemoryBus, MemoryLog, TokioClock};
-use saga_core::ports::{Append, EventBus, Published};
+use saga_core::ports::{Append, Clock, EventBus, Published};
 use saga_core::record::{Entry, MessageId, RunId, SagaKey, Status, Timestamp};
 use saga_core::wire::attributes;
-use saga_core::{Ended, Ending, Error, ErrorKind, Message, Sagas};
+use saga_core::{Ended, Ending, Error, ErrorKind, Message, Saga, Sagas};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -17,6 +19,7 @@ use crate::bus::is_reply;
 use crate::chance::{between, chance, happens};
 use crate::clock::LeapingClock;
 use crate::coverage::{Coverage, Fault, Sight};
+use crate::definitions::{Definitions, known};
 use crate::inbox::Store;
 use crate::laws::{Broken, Law};
 use crate::ledger::Ledger;
@@ -45,6 +48,8 @@ pub(crate) struct World {
     pub(crate) seen: Mutex<Seen>,
     pub(crate) slots: Mutex<Vec<Slot>>,
     pub(crate) weather: Mutex<Weather>,
+    /// Every definition, for who only looks.
+    definitions: Mutex<Definitions>,
     broken: Mutex<Option<Broken>>,
     late: Mutex<JoinSet<()>>,
 }
@@ -74,8 +79,14 @@ pub(crate) struct Weather {
 pub(crate) struct Seen {
     pub(crate) records: BTreeMap<SagaKey, Recorded>,
     pub(crate) calls: BTreeMap<RunId, Vec<(MessageId, Ending)>>,
+    /// How many copies of each message there are that are not settled.
+    copies: BTreeMap<MessageId, u32>,
     /// Replies on the bus that nobody has been given yet, and since when.
     pub(crate) unread: BTreeMap<MessageId, Timestamp>,
+    /// Announcements that were published, or may have been.
+    pub(crate) announced: BTreeSet<MessageId>,
+    /// Sagas whose callers were told that they are being undone.
+    pub(crate) cancelling: BTreeSet<SagaKey>,
     pub(crate) ended: BTreeSet<RunId>,
     pub(crate) saga_time: Duration,
 }
@@ -110,12 +121,35 @@ impl World {
             seen: Mutex::default(),
             slots: Mutex::new((0..slots).map(|_| Slot::default()).collect()),
             weather: Mutex::default(),
+            definitions: Mutex::default(),
             broken: Mutex::default(),
             late: Mutex::default(),
             plan,
             clock,
             log_clock,
         }
+    }
+
+    /// Learns the definitions. Until [`clear`](Self::clear) the world then refers to itself.
+    pub(crate) fn learn(self: &Arc<Self>) {
+        let (stop, _) = oneshot::channel();
+        let observer = Arc::new(Process::new(self, 0, u64::MAX, "observer".into(), stop));
+        *lock(&self.definitions) = known(&observer, false);
+    }
+
+    pub(crate) fn clear(&self) {
+        lock(&self.definitions).clear();
+        lock(&self.slots).clear();
+    }
+
+    /// The saga of a record; breaks the law if it cannot be replayed.
+    pub(crate) fn replay(&self, key: &SagaKey, record: &Recorded) -> Option<Instance> {
+        let definitions = lock(&self.definitions);
+        let mut all = definitions.values().map(Saga::definition);
+        let definition = Arc::clone(all.find(|definition| *definition.id() == record.definition)?);
+        drop(definitions);
+        let replayed = Instance::replay(definition, &record.entries);
+        replayed.map_err(|corrupt| self.breaks(Law::Replay.broken(format!("{key}: {corrupt}")))).ok()
     }
 
     /// Takes note of a law that was broken; the first counts.
@@ -155,6 +189,9 @@ impl World {
     }
 
     async fn send_one(self: &Arc<Self>, who: &str, message: Message) -> Published {
+        if message.headers.get(attributes::TYPE) == Some("saga.announcement") {
+            lock(&self.seen).announced.insert(message.id.clone());
+        }
         let Some((storm, mut rng)) = self.bus_storm(&message.id) else {
             self.trace.say(who, || format!("publishes {} on {}", message.id, message.topic));
             return self.store_message(message).await;
@@ -220,13 +257,24 @@ impl World {
     }
 
     async fn store_message(&self, message: Message) -> Published {
-        let reply = is_reply(&message).then(|| message.id.clone());
+        let (id, is_reply) = (message.id.clone(), is_reply(&message));
         let published = self.bus.publish(vec![message]).await.remove(0);
-        if let (Some(id), Published::Acked) = (reply, &published) {
-            use saga_core::ports::Clock;
-            lock(&self.seen).unread.entry(id).or_insert_with(|| self.clock.now());
+        if matches!(published, Published::Acked) {
+            let mut seen = lock(&self.seen);
+            *seen.copies.entry(id.clone()).or_default() += 1;
+            if is_reply {
+                seen.unread.entry(id).or_insert_with(|| self.clock.now());
+            }
         }
         published
+    }
+
+    /// A copy of a message was settled for good. Says whether it was the last.
+    pub(crate) fn copy_is_gone(&self, id: &MessageId) -> bool {
+        let mut seen = lock(&self.seen);
+        let copies = seen.copies.entry(id.clone()).or_default();
+        *copies = copies.saturating_sub(1);
+        *copies == 0
     }
 
     /// Sees a delivery.

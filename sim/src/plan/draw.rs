@@ -34,6 +34,7 @@ fn setup(rng: &mut Rng) -> Setup {
         step_deadline: between(rng, 2_000, 10_000),
         sagas_in_flight_max: pick(rng, &[1, 2, 3, 1_000]),
         sagas_cached_max: pick(rng, &[1, 4, 1_000]),
+        is_narrow: happens(rng, 250),
         latency_max: Duration::from_millis(pick(rng, &[1, 5, 50, 200])),
         heal_at: between(rng, 20_000, 150_000),
     }

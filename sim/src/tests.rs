@@ -1,0 +1,45 @@
+use crate::laws::Law;
+use crate::mutants::Mutant;
+use crate::plan::draw;
+use crate::run::run;
+use crate::shrink::{only, shrink};
+use crate::trace::Wanted;
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let mut digests = Vec::new();
+    for seed in 0..10 {
+        let first = run(&draw(seed), None, Wanted::Lines);
+        let second = run(&draw(seed), None, Wanted::Lines);
+        assert_eq!(first.lines, second.lines, "seed {seed}");
+        assert_eq!(first.digest, second.digest, "seed {seed}");
+        assert!(first.lines.len() > 100, "seed {seed}: {} lines", first.lines.len());
+        digests.push(first.digest);
+    }
+    digests.sort_unstable();
+    digests.dedup();
+    assert_eq!(digests.len(), 10, "different seeds, different traces");
+}
+
+#[test]
+fn who_watches_changes_nothing() {
+    for seed in 10..15 {
+        let watched = run(&draw(seed), None, Wanted::Lines);
+        let alone = run(&draw(seed), None, Wanted::Nothing);
+        assert_eq!(watched.took, alone.took, "seed {seed}");
+        assert_eq!(watched.coverage.table(), alone.coverage.table(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_failure_is_shrunk_to_what_it_needs() {
+    let broken = |seed: &u64| run(&draw(*seed), Some(Mutant::NoTakeOver), Wanted::Nothing).broken;
+    let seed = (0..200).find(|seed| broken(seed).is_some()).expect("a seed in which nobody takes over");
+    let plan = draw(seed);
+    let shrunk = shrink(&plan, Some(Mutant::NoTakeOver), Law::Ends);
+    assert!(shrunk.plan.loads.len() == 1 && shrunk.plan.faults.len() < plan.faults.len(), "{}", shrunk.plan);
+    let again = only(&plan, &shrunk.only).expect("what is shown can be read");
+    let broken = run(&again, Some(Mutant::NoTakeOver), Wanted::Nothing).broken.expect("it still breaks");
+    assert_eq!(broken.law, Law::Ends);
+    assert!(run(&again, None, Wanted::Nothing).broken.is_none(), "the rule holds, and so does the law");
+}
