@@ -24,6 +24,12 @@ pub(crate) fn check(world: &World) {
         }
         check_saga(world, &key, record, &instance);
     }
+    for (topic, id) in lock(&world.seen).litter.clone() {
+        if !world.bus.dead_letters_of(&topic).iter().any(|letter| letter.message.id == id) {
+            world
+                .breaks(Law::NothingDropped.broken(format!("{id} of {topic} is not among the dead letters")));
+        }
+    }
     let runs: Vec<RunId> = records.values().map(|record| record.run).collect();
     for ((run, step), book) in lock(&world.ledger).all() {
         if !runs.contains(run) {

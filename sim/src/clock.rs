@@ -16,12 +16,14 @@ use crate::process::{Edge, Port, Process};
 pub(crate) struct ProcessClock {
     pub(crate) process: Arc<Process>,
     pub(crate) clock: TokioClock,
+    /// How far it is off, as the clocks of different machines are.
+    pub(crate) skew_ms: i64,
 }
 
 #[async_trait]
 impl Clock for ProcessClock {
     fn now(&self) -> Timestamp {
-        self.clock.now()
+        Timestamp::from_millis(self.clock.now().as_millis().saturating_add_signed(self.skew_ms))
     }
 
     async fn sleep(&self, duration: Duration) {

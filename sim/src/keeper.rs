@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::bus::SimBus;
+use crate::chance::{chance, happens};
 use crate::clock::ProcessClock;
 use crate::coverage::Fault;
 use crate::definitions::{CAR, FLIGHT, HOTEL, LETTER, MAIL, PAYMENT, TICKET, known};
@@ -24,6 +25,8 @@ use crate::log::SimLog;
 use crate::mutants::Mutant;
 use crate::process::Process;
 use crate::world::{World, lock};
+
+const SKEW_MS_MAX: i64 = 3_600_000;
 
 type Life = futures::future::BoxFuture<'static, Result<(), Error>>;
 
@@ -86,8 +89,11 @@ fn begin(process: &Arc<Process>, stopped: impl Future<Output = ()> + Send + 'sta
     let world = &process.world;
     let is_coordinator = process.slot < world.plan.setup.coordinators;
     let bus: Arc<dyn EventBus> = Arc::new(SimBus { process: Arc::clone(process) });
-    let clock: Arc<dyn Clock> =
-        Arc::new(ProcessClock { process: Arc::clone(process), clock: world.clock.clone() });
+    let clock: Arc<dyn Clock> = Arc::new(ProcessClock {
+        process: Arc::clone(process),
+        clock: world.clock.clone(),
+        skew_ms: skew_ms(process),
+    });
     let life: Life = if is_coordinator {
         coordinator(process, bus, clock, stopped)?
     } else {
@@ -101,6 +107,15 @@ fn begin(process: &Arc<Process>, stopped: impl Future<Output = ()> + Send + 'sta
     Ok(life)
 }
 
+fn skew_ms(process: &Process) -> i64 {
+    let mut rng = chance(process.world.plan.seed, ("skew", process.slot, process.life));
+    if happens(&mut rng, 700) {
+        return 0;
+    }
+    process.world.coverage.fault(Fault::Skewed);
+    rng.i64(-SKEW_MS_MAX..=SKEW_MS_MAX)
+}
+
 fn coordinator(
     process: &Arc<Process>,
     bus: Arc<dyn EventBus>,
@@ -109,8 +124,11 @@ fn coordinator(
 ) -> Result<Life, Error> {
     let world = &process.world;
     let setup = &world.plan.setup;
-    // The second one is updated only when it first comes back, by chance.
-    let is_old = process.slot == 1 && process.life == 0 && !process.is_dead();
+    // Somebody updates the second one whenever it comes back, and somebody else takes it back.
+    let is_old = process.slot == 1 && process.life.is_multiple_of(2);
+    if is_old && process.life > 0 {
+        world.coverage.fault(Fault::Downgraded);
+    }
     let definitions = known(process, is_old);
     let mut options = CoordinatorOptions::default();
     options.name = Arc::clone(&process.name);

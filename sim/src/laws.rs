@@ -49,7 +49,9 @@ impl Law {
             Self::Replay => "the record can be replayed, and says what the log says",
             Self::Told => "what callers are told is what is recorded",
             Self::Unread => "no deadline fires over an older reply that is unread",
-            Self::NothingDropped => "no readable message ends among the dead letters without cause",
+            Self::NothingDropped => {
+                "among the dead letters is what cannot be read, and nothing else without cause"
+            }
             Self::NoFailure => "nothing panics or fails for good",
         }
     }

@@ -30,6 +30,13 @@ enum Fate {
     Conflict,
 }
 
+/// Whether an answer comes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Comes,
+    Lost,
+}
+
 impl SimLog {
     fn fate(&self) -> Fate {
         let world = &self.process.world;
@@ -107,17 +114,30 @@ impl SimLog {
         append
     }
 
-    /// A call that is not an append.
-    async fn call(&self, port: Port) -> Result<(), Error> {
+    /// Begins a call that is not an append. Whatever it says may be lost: then it was done all the same.
+    async fn call(&self, port: Port) -> Result<Answer, Error> {
         self.process.pass(port, Edge::Before).await;
         check(&self.process, port).await?;
-        if let Some((storm, mut rng)) = self.process.world.log_storm()
-            && happens(&mut rng, storm.away)
-        {
-            self.process.world.coverage.fault(Fault::LogAway);
-            return Err(away());
+        let coverage = &self.process.world.coverage;
+        let Some((storm, mut rng)) = self.process.world.log_storm() else { return Ok(Answer::Comes) };
+        if !happens(&mut rng, storm.away) {
+            return Ok(Answer::Comes);
         }
-        Ok(())
+        if rng.bool() {
+            coverage.fault(Fault::LogAnswerLost);
+            return Ok(Answer::Lost);
+        }
+        coverage.fault(Fault::LogAway);
+        Err(away())
+    }
+
+    /// Ends such a call.
+    async fn answer<T>(&self, port: Port, answer: Answer, result: Result<T, Error>) -> Result<T, Error> {
+        self.process.pass(port, Edge::After).await;
+        match answer {
+            Answer::Lost => Err(away()),
+            Answer::Comes => result,
+        }
     }
 }
 
@@ -146,22 +166,20 @@ impl SagaLog for SimLog {
     }
 
     async fn lease(&self, owner: &str, epoch: Option<u64>, ttl: Duration) -> Result<Lease, Error> {
-        self.call(Port::Lease).await?;
+        let answer = self.call(Port::Lease).await?;
         let world = &self.process.world;
         let ttl = if world.mutant == Some(Mutant::NoTakeOver) { Duration::from_secs(1 << 30) } else { ttl };
         let lease = world.log.lease(owner, epoch, ttl).await;
         if lease.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict) {
             world.coverage.sight(Sight::LeaseLost);
         }
-        self.process.pass(Port::Lease, Edge::After).await;
-        lease
+        self.answer(Port::Lease, answer, lease).await
     }
 
     async fn release(&self, owner: &str, epoch: u64) -> Result<(), Error> {
-        self.call(Port::Lease).await?;
+        let answer = self.call(Port::Lease).await?;
         let released = self.process.world.log.release(owner, epoch).await;
-        self.process.pass(Port::Lease, Edge::After).await;
-        released
+        self.answer(Port::Lease, answer, released).await
     }
 
     async fn wake(
@@ -171,7 +189,7 @@ impl SagaLog for SimLog {
         definitions: &[DefinitionRef],
         max: usize,
     ) -> Result<Vec<Woken>, Error> {
-        self.call(Port::Wake).await?;
+        let answer = self.call(Port::Wake).await?;
         let world = &self.process.world;
         let woken = world.log.wake(owner, epoch, definitions, max).await;
         for woken in woken.iter().flatten() {
@@ -182,8 +200,7 @@ impl SagaLog for SimLog {
                 format!("wakes {}{}", woken.key, if woken.taken_over { ", taken over" } else { "" })
             });
         }
-        self.process.pass(Port::Wake, Edge::After).await;
-        woken
+        self.answer(Port::Wake, answer, woken).await
     }
 
     async fn list(&self, query: Query) -> Result<Vec<Summary>, Error> {

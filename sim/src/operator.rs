@@ -95,6 +95,9 @@ pub(crate) async fn go_wrong(world: Arc<World>, begun: Instant) {
     for fault in world.plan.faults.clone() {
         sleep_until(begun + fault.at).await;
         strike(&world, &fault, begun);
+        if let Deed::Garbage { count } = fault.deed {
+            world.litter(count).await;
+        }
     }
     sleep_until(begun + world.plan.setup.heal_at).await;
     world.trace.say("WORLD", || "heals".to_owned());
@@ -149,6 +152,7 @@ fn strike(world: &World, fault: &Fault, begun: Instant) {
         Deed::InboxStorm { per_mille, time } => {
             lock(&world.weather).inbox = Some((*per_mille, until(*time)));
         }
+        Deed::Garbage { .. } => {}
         Deed::Leap { forward, by } => {
             let by_ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
             world.log_clock.leap(if *forward { by_ms } else { -by_ms });

@@ -80,6 +80,8 @@ pub(crate) enum Deed {
     LogStorm { storm: LogStorm, time: Duration },
     /// The inbox does not answer, though it may have done what it was asked.
     InboxStorm { per_mille: u32, time: Duration },
+    /// Messages come that nobody can read.
+    Garbage { count: u32 },
     /// The log's clock leaps.
     Leap { forward: bool, by: Duration },
 }

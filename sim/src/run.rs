@@ -21,7 +21,7 @@ use crate::trace::Wanted;
 use crate::world::{World, lock};
 
 /// From the time when nothing is under way any more, every saga has ended within this; the log's clock may have to catch up before.
-const ENDS_WITHIN: Duration = Duration::from_secs(20 * 60);
+const ENDS_WITHIN: Duration = Duration::from_secs(5 * 60);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What a run came to.

@@ -8,7 +8,7 @@ use fastrand::Rng;
 use saga_core::machine::Instance;
 use saga_core::memory::{MemoryBus, MemoryLog, TokioClock};
 use saga_core::ports::{Append, Clock, EventBus, Published};
-use saga_core::record::{Entry, MessageId, RunId, SagaKey, Status, Timestamp};
+use saga_core::record::{Entry, MessageId, RunId, SagaKey, Status, Timestamp, Topic};
 use saga_core::wire::attributes;
 use saga_core::{Ended, Ending, Error, ErrorKind, Message, Saga, Sagas};
 use tokio::sync::oneshot;
@@ -83,6 +83,8 @@ pub(crate) struct Seen {
     copies: BTreeMap<MessageId, u32>,
     /// Replies on the bus that nobody has been given yet, and since when.
     pub(crate) unread: BTreeMap<MessageId, Timestamp>,
+    /// What nobody can read, and where it was sent.
+    pub(crate) litter: Vec<(Topic, MessageId)>,
     /// Announcements that were published, or may have been.
     pub(crate) announced: BTreeSet<MessageId>,
     /// Sagas whose callers were told that they are being undone.
@@ -277,6 +279,23 @@ impl World {
         *copies == 0
     }
 
+    /// Has messages come that nobody can read, on every kind of topic.
+    pub(crate) async fn litter(self: &Arc<Self>, count: u32) {
+        for topic in ["trip.placed", "order.replies", "notice.cancelled", "flight"] {
+            for _ in 0..count {
+                let topic = Topic::new(topic).expect("a topic's name");
+                let nth = lock(&self.seen).litter.len();
+                let id = MessageId::new(format!("garbage-{nth}"));
+                let message = Message::new(topic.clone(), "{").with_id(id.as_str());
+                // Before anybody has declared the topic it is refused.
+                if let Published::Acked = self.send("nobody", vec![message]).await.remove(0) {
+                    self.coverage.fault(Fault::Garbage);
+                    lock(&self.seen).litter.push((topic, id));
+                }
+            }
+        }
+    }
+
     /// Sees a delivery.
     pub(crate) fn delivered(&self, who: &str, message: &Message, attempt: u32) {
         self.trace.say(who, || format!("receives {} attempt {attempt}", message.id));
@@ -292,7 +311,8 @@ impl World {
     pub(crate) fn buried(&self, message: &Message, reason: &str) {
         let is_command = message.headers.get(attributes::TYPE) == Some("saga.command");
         let is_late_cancel = message.topic.as_str().ends_with(".cancelled");
-        if !is_command && !is_late_cancel {
+        let is_garbage = message.id.as_str().starts_with("garbage");
+        if !is_command && !is_late_cancel && !is_garbage {
             let how = format!("{} of {}: {reason}", message.id, message.topic);
             self.breaks(Law::NothingDropped.broken(how));
         }

@@ -88,6 +88,7 @@ fn fault(rng: &mut Rng, setup: &Setup) -> Fault {
             time: between(rng, 1_000, 30_000),
         },
         92..96 => Deed::InboxStorm { per_mille: rng.u32(50..=500), time: between(rng, 1_000, 20_000) },
+        96..98 => Deed::Garbage { count: rng.u32(1..=3) },
         _ => Deed::Leap { forward: rng.bool(), by: HOUR },
     };
     Fault { at, deed }
