@@ -2,12 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use crate::command::{cargo, run, run_lines};
+use crate::command::{cargo, output, run, run_lines};
 
 /// Runs seeds, as `saga-sim run` takes them.
 pub(crate) fn simulate(args: &[&str]) -> Result<bool, String> {
     run(cargo(SIMULATION.iter().chain(&["run"]).chain(args)))?;
     Ok(true)
+}
+
+/// Runs some seeds twice, built with and without optimization, and compares every line of what happened.
+pub(crate) fn check_alike() -> Result<(), String> {
+    let plain = SIMULATION.into_iter().filter(|word| *word != "--release").collect::<Vec<_>>();
+    for seed in ["1", "2", "3"] {
+        let args = ["run", "--seed", seed, "--trace"];
+        let [optimized, unoptimized] = [&SIMULATION[..], &plain[..]].map(|it| cargo(it.iter().chain(&args)));
+        let (optimized, unoptimized) = (output(optimized)?, output(unoptimized)?);
+        if optimized != unoptimized {
+            let mut lines = optimized.lines().zip(unoptimized.lines());
+            let (a, b) = lines.find(|(a, b)| a != b).unwrap_or(("", "more lines in one of them"));
+            return Err(format!("seed {seed} does not repeat. Optimized:\n{a}\nunoptimized:\n{b}"));
+        }
+        println!("seed {seed}: {} lines, the same with and without optimization", optimized.lines().count());
+    }
+    Ok(())
 }
 
 /// Runs every mutant of the model and of the simulation, shows who caught whom, and says whether somebody caught each.
