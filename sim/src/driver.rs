@@ -49,7 +49,7 @@ pub(crate) async fn use_saga(world: Arc<World>, load: Load, begun: Instant, heal
         sleep(after).await;
         cancel(&world, &load).await;
     }
-    if load.n % 2 == 0 {
+    if load.n.is_multiple_of(2) {
         await_outcome(&world, &load, healthy_at).await;
     }
 }
@@ -99,17 +99,15 @@ async fn cancel(world: &Arc<World>, load: &Load) {
         return;
     }
     for attempt in 0..6 {
-        if let Some(sagas) = handle(world, load.saga, load.version, attempt) {
-            match timeout(PATIENCE, sagas.cancel(load.n.to_string(), "user", "changed my mind")).await {
-                Ok(Ok(answer)) => {
-                    if answer == CancelAnswer::Cancelling {
-                        lock(&world.seen).cancelling.insert(key(load));
-                    }
-                    world.trace.say("user", || format!("cancels {}: {answer:?}", key(load)));
-                    return;
-                }
-                Ok(Err(_)) | Err(_) => {}
+        if let Some(sagas) = handle(world, load.saga, load.version, attempt)
+            && let Ok(Ok(answer)) =
+                timeout(PATIENCE, sagas.cancel(load.n.to_string(), "user", "changed my mind")).await
+        {
+            if answer == CancelAnswer::Cancelling {
+                lock(&world.seen).cancelling.insert(key(load));
             }
+            world.trace.say("user", || format!("cancels {}: {answer:?}", key(load)));
+            return;
         }
         sleep(PAUSE).await;
     }
