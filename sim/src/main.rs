@@ -40,8 +40,6 @@ const SEEDS_QUICK: u64 = 2_000;
 const MUTANT_SEEDS: u64 = 2_000;
 
 fn main() -> ExitCode {
-    // Panics are findings here, or a handler's, and told as such.
-    std::panic::set_hook(Box::new(|_| {}));
     let args: Vec<String> = std::env::args().skip(1).collect();
     match command(&args.iter().map(String::as_str).collect::<Vec<_>>()) {
         Some(true) => ExitCode::SUCCESS,

@@ -45,8 +45,9 @@ pub struct CoordinatorOptions {
     pub report_interval: Duration,
     /// How long a shutdown waits for what is under way. Default 10 s.
     pub drain_max: Duration,
-    /// Makes run ids from this number and not from the operating system's random ones, for tests and simulations that must repeat. Every
-    /// coordinator that ever writes to one log needs another number, after a restart too. Default: none.
+    /// Makes run ids from this number and not from the operating system's random ones, for tests and simulations that must repeat; the order in
+    /// which it goes through its sagas then repeats, too. Every coordinator that ever writes to one log needs another number, after a
+    /// restart too. Default: none.
     pub run_id_seed: Option<u64>,
 }
 
