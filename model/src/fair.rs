@@ -14,7 +14,7 @@ const MOVES_MAX: usize = 400;
 
 impl Play<'_> {
     /// Runs to rest and says what is wrong with it, if anything.
-    pub(crate) fn to_rest(mut self) -> Option<Broken> {
+    pub(crate) fn come_to_rest(mut self) -> Option<Broken> {
         self.is_fair = true;
         self.tale.say(|| "-- a fair run from here --".to_owned());
         if self.world.saga.is_none() {

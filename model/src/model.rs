@@ -75,7 +75,7 @@ impl Model {
         if !tale.is_told() && part.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest) {
             return None;
         }
-        let run = catch_unwind(AssertUnwindSafe(|| Play::new(self, healed, tale).to_rest()));
+        let run = catch_unwind(AssertUnwindSafe(|| Play::new(self, healed, tale).come_to_rest()));
         let broken = run.unwrap_or_else(|panic| Some(panicked(&*panic)));
         if broken.is_none() {
             part.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
