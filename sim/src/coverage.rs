@@ -62,6 +62,7 @@ named! {
         Paused = "a process stands still",
         PausedBeyondLease = "a coordinator stands still for longer than its lease",
         PausedBeyondClaim = "a participant stands still for longer than a claim",
+        Slow = "a call takes for as long as a second or more, and the process goes on",
         Stopped = "a process is stopped, and drains",
         StayedAway = "a coordinator dies for good",
         Renamed = "a coordinator comes back under another name",

@@ -12,7 +12,7 @@ use crate::coverage::Fault as Struck;
 use crate::driver::{handle, key};
 use crate::handlers::output;
 use crate::plan::{Deed, Fault, Load};
-use crate::process::{Armed, End, Port};
+use crate::process::{Armed, End, Port, Slow};
 use crate::world::{World, lock};
 
 const ROUND: Duration = Duration::from_secs(7);
@@ -137,6 +137,11 @@ fn strike(world: &World, fault: &Fault, begun: Instant) {
                 process.pause(*time);
             }
         }
+        Deed::Slow { slot, per_mille, max, time } => {
+            if let Some(process) = world.process(*slot) {
+                process.slow_down(Slow { per_mille: *per_mille, max: *max, until: until(*time) });
+            }
+        }
         Deed::Cut { slot, from, time } => {
             if let Some(process) = world.process(*slot) {
                 process.cut(*from, until(*time).duration_since(Instant::now()));
@@ -164,7 +169,7 @@ fn strike(world: &World, fault: &Fault, begun: Instant) {
 /// From then on nothing that was sent or claimed before the healing can be under way any more.
 pub(crate) fn quiet_at(world: &World, begun: Instant) -> Instant {
     let pauses = world.plan.faults.iter().map(|fault| match &fault.deed {
-        Deed::Pause { time, .. } | Deed::Stall { time, .. } => *time,
+        Deed::Pause { time, .. } | Deed::Stall { time, .. } | Deed::Slow { max: time, .. } => *time,
         _ => Duration::ZERO,
     });
     let pause_max = pauses.max().unwrap_or_default();

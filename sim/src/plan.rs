@@ -72,6 +72,8 @@ pub(crate) enum Deed {
     Pause { slot: usize, time: Duration },
     /// It does not reach the bus, the log or the inbox.
     Cut { slot: usize, from: Server, time: Duration },
+    /// Its calls take long, while it goes on with everything else.
+    Slow { slot: usize, per_mille: u32, max: Duration, time: Duration },
     /// The broker takes back what it has not settled, and it joins its groups anew.
     Rejoin { slot: usize },
     /// Messages are lost, doubled, late, or of unknown fate.

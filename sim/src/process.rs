@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::chance::between;
+use crate::chance::{between, happens};
 use crate::coverage::{Counter, Fault};
 use crate::plan::{Back, Server};
 use crate::world::{World, lock};
@@ -137,11 +137,20 @@ struct State {
     is_dead: bool,
     paused_until: Option<Instant>,
     cut_until: [Option<Instant>; 3],
+    slow: Option<Slow>,
     armed: Vec<Armed>,
     stop: Option<oneshot::Sender<()>>,
     back: Option<Back>,
     rejoins: u64,
     rejoin: Arc<Notify>,
+}
+
+/// How long calls may take, how many in a thousand, and until when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slow {
+    pub(crate) per_mille: u32,
+    pub(crate) max: Duration,
+    pub(crate) until: Instant,
 }
 
 /// What is to happen to a process the nth time that it gets somewhere.
@@ -174,6 +183,7 @@ impl Process {
             is_dead: false,
             paused_until: None,
             cut_until: [None; 3],
+            slow: None,
             armed: Vec::new(),
             stop: Some(stop),
             back: None,
@@ -218,8 +228,18 @@ impl Process {
             self.strike(&mut state, port, edge, end);
             return Duration::ZERO;
         }
+        if port.server().is_none() {
+            return Duration::ZERO;
+        }
+        if let Some(slow) = state.slow.filter(|slow| slow.until > Instant::now())
+            && happens(&mut state.rng, slow.per_mille)
+        {
+            self.world.coverage.fault(Fault::Slow);
+            let max_ms = u64::try_from(slow.max.as_millis()).unwrap_or(u64::MAX);
+            return between(&mut state.rng, 1_000, max_ms);
+        }
         let max_ms = u64::try_from(self.world.plan.setup.latency_max.as_millis()).unwrap_or(u64::MAX);
-        if edge == Edge::Before && port.server().is_some() && state.rng.bool() {
+        if edge == Edge::Before && state.rng.bool() {
             return between(&mut state.rng, 0, max_ms);
         }
         Duration::ZERO
@@ -289,6 +309,10 @@ impl Process {
         }
     }
 
+    pub(crate) fn slow_down(&self, slow: Slow) {
+        lock(&self.state).slow = Some(slow);
+    }
+
     pub(crate) fn cut(&self, from: Server, time: Duration) {
         lock(&self.state).cut_until[from as usize] = Some(Instant::now() + time);
         if from == Server::Bus {
@@ -319,6 +343,7 @@ impl Process {
     pub(crate) fn heal(&self) {
         let mut state = lock(&self.state);
         state.armed.clear();
+        state.slow = None;
         state.cut_until = [None; 3];
     }
 }

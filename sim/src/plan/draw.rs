@@ -65,7 +65,13 @@ fn fault(rng: &mut Rng, setup: &Setup) -> Fault {
         0..28 => crash(rng, slot, setup),
         28..36 => stall(rng, slot, setup, 3 * lease_ms.max(hold_ms)),
         36..40 => Deed::Stop { slot, back: back(rng, slot, setup) },
-        40..52 => Deed::Pause { slot, time: between(rng, 100, 3 * lease_ms.max(hold_ms)) },
+        40..44 => Deed::Slow {
+            slot,
+            per_mille: rng.u32(50..=500),
+            max: between(rng, 1_000, 2 * lease_ms.max(hold_ms)),
+            time: between(rng, 1_000, 30_000),
+        },
+        44..52 => Deed::Pause { slot, time: between(rng, 100, 3 * lease_ms.max(hold_ms)) },
         52..62 => {
             let from = pick(rng, &[Server::Bus, Server::Log, Server::Inbox]);
             let is_coordinator = slot < setup.coordinators;
