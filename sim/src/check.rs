@@ -7,7 +7,8 @@ use saga_core::record::{Fact, FenceAnswer, MessageId, RunId, SagaKey, Status};
 use crate::driver::key;
 use crate::laws::Law;
 use crate::ledger::Book;
-use crate::world::{Recorded, World, lock};
+use crate::seen::Recorded;
+use crate::world::{World, lock};
 
 /// Checks all that can be checked at rest.
 pub(crate) fn check(world: &World) {

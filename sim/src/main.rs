@@ -22,11 +22,13 @@ mod plan;
 mod process;
 mod report;
 mod run;
+mod seen;
 mod shrink;
 mod sights;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod weather;
 mod world;
 
 use std::process::ExitCode;
