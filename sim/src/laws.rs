@@ -19,6 +19,7 @@ pub(crate) enum Law {
     Replay,
     Told,
     Unread,
+    TakeOver,
     NothingDropped,
     NoFailure,
 }
@@ -49,6 +50,9 @@ impl Law {
             Self::Replay => "the record can be replayed, and says what the log says",
             Self::Told => "what callers are told is what is recorded",
             Self::Unread => "no deadline fires over an older reply that is unread",
+            Self::TakeOver => {
+                "after its coordinator has died, a saga's deadlines wait until what it owes was sent again"
+            }
             Self::NothingDropped => {
                 "among the dead letters is what cannot be read, and nothing else without cause"
             }

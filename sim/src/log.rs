@@ -100,7 +100,7 @@ impl SimLog {
             }
         }
         if result.is_ok() {
-            world.appended(&self.process.name, &append);
+            world.appended(&self.process, &append);
         }
         result
     }
@@ -191,7 +191,7 @@ impl SagaLog for SimLog {
     ) -> Result<Vec<Woken>, Error> {
         let answer = self.call(Port::Wake).await?;
         let world = &self.process.world;
-        let woken = world.log.wake(owner, epoch, definitions, max).await;
+        let mut woken = world.log.wake(owner, epoch, definitions, max).await;
         for woken in woken.iter().flatten() {
             if woken.taken_over {
                 world.coverage.sight(Sight::TakenOver);
@@ -199,6 +199,9 @@ impl SagaLog for SimLog {
             world.trace.say(&self.process.name, || {
                 format!("wakes {}{}", woken.key, if woken.taken_over { ", taken over" } else { "" })
             });
+        }
+        if world.mutant == Some(Mutant::TakeOverUnmarked) {
+            woken.iter_mut().flatten().for_each(|woken| woken.taken_over = false);
         }
         self.answer(Port::Wake, answer, woken).await
     }

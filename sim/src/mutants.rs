@@ -22,6 +22,7 @@ pub(crate) enum Mutant {
     UnknownTakenForSuccess,
     ConflictTakenForSuccess,
     NoTakeOver,
+    TakeOverUnmarked,
     AdmissionGatesReplies,
     RunIdReused,
 }
@@ -63,6 +64,7 @@ pub(crate) const MUTANTS: &[Seeded] = &[
     of_shells(Mutant::UnknownTakenForSuccess, "an append of unknown fate is read back"),
     of_shells(Mutant::ConflictTakenForSuccess, "what was decided on a stale state is decided anew"),
     of_shells(Mutant::NoTakeOver, "the sagas of a coordinator that is gone are taken over"),
+    of_shells(Mutant::TakeOverUnmarked, "no deadline fires before what was taken over has been sent again"),
     of_shells(Mutant::AdmissionGatesReplies, "replies never wait for the room that they make"),
     of_shells(Mutant::RunIdReused, "every start has a run id of its own"),
 ];

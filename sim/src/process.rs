@@ -276,6 +276,10 @@ impl Process {
         lock(&self.state).back
     }
 
+    pub(crate) fn is_dead(&self) -> bool {
+        lock(&self.state).is_dead
+    }
+
     pub(crate) fn arm(&self, armed: Armed) {
         lock(&self.state).armed.push(armed);
     }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::coverage::Sight;
 use crate::laws::Law;
+use crate::process::Process;
 use crate::sights;
 use crate::world::{World, lock};
 
@@ -41,6 +42,10 @@ pub(crate) struct Recorded {
     pub(crate) entries: Vec<Entry>,
     pub(crate) status: Status,
     begun: Instant,
+    /// The slot and the life of the process that appended last.
+    by: (usize, u64),
+    /// When that process went on with what a dead one had left.
+    pub(crate) taken_over_at: Option<Instant>,
 }
 
 impl World {
@@ -99,8 +104,8 @@ impl World {
     }
 
     /// Sees an append that took effect.
-    pub(crate) fn appended(&self, who: &str, append: &Append) {
-        self.trace.say(who, || {
+    pub(crate) fn appended(&self, by: &Process, append: &Append) {
+        self.trace.say(&by.name, || {
             let facts: Vec<_> = append.entries.iter().map(|entry| format!("{:?}", entry.fact)).collect();
             format!("APPENDS {} at {} {}: {}", append.key, append.expected, append.status, facts.join("; "))
         });
@@ -111,9 +116,19 @@ impl World {
             entries: Vec::new(),
             status: append.status,
             begun: Instant::now(),
+            by: (by.slot, by.life),
+            taken_over_at: None,
         });
         record.entries.extend(append.entries.iter().cloned());
         record.status = append.status;
+        let me = (by.slot, by.life);
+        if record.by != me {
+            let (slot, life) = record.by;
+            let is_alive =
+                self.process(slot).is_some_and(|process| process.life == life && !process.is_dead());
+            record.taken_over_at = (!is_alive).then(Instant::now);
+            record.by = me;
+        }
         let age = record.begun.elapsed();
         if append.status.is_ended() && seen.ended.insert(append.run) {
             seen.saga_time += age;

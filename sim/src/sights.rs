@@ -1,5 +1,7 @@
 //! What is worth seeing in an append, and what must not be seen there.
 
+use std::time::Duration;
+
 use saga_core::ports::Append;
 use saga_core::record::{Cause, Fact, Timestamp};
 
@@ -12,6 +14,12 @@ pub(crate) fn see(world: &World, append: &Append) {
     for entry in &append.entries {
         if let Some(sight) = sight(&entry.fact) {
             world.coverage.sight(sight);
+        }
+        if matches!(
+            entry.fact,
+            Fact::TimedOut { .. } | Fact::Failing { cause: Cause::SagaDeadline, .. } | Fact::Overdue
+        ) {
+            check_take_over(world, append, &entry.fact);
         }
         if let Fact::TimedOut { step } = entry.fact {
             check_unread(world, append, step);
@@ -42,10 +50,27 @@ fn sight(fact: &Fact) -> Option<Sight> {
     })
 }
 
+/// After the log's clock has leapt, its time and that of the bus cannot be compared, nor those of coordinators of before and after.
+fn leaps(world: &World) -> bool {
+    world.plan.faults.iter().any(|fault| matches!(fault.deed, Deed::Leap { .. }))
+}
+
+/// A deadline fired: not right after the saga was taken over from somebody who may have left commands unsent.
+fn check_take_over(world: &World, append: &Append, fact: &Fact) {
+    let taken_over_at = lock(&world.seen).records[&append.key].taken_over_at;
+    let since = taken_over_at.map(|at| at.elapsed());
+    if let Some(since) = since.filter(|since| *since < SLACK && !leaps(world)) {
+        let how = format!("{}: {fact:?} {since:?} after it was taken over", append.key);
+        world.breaks(Law::TakeOver.broken(how));
+    }
+}
+
+/// How long they wait, less what it takes to append.
+const SLACK: Duration = Duration::from_millis(1_500);
+
 /// A deadline fired: no success may have been waiting for longer than that.
 fn check_unread(world: &World, append: &Append, step: saga_core::record::StepIndex) {
-    // The bus's time and that of a log whose clock was set cannot be compared.
-    if world.plan.faults.iter().any(|fault| matches!(fault.deed, Deed::Leap { .. })) {
+    if leaps(world) {
         return;
     }
     let seen = lock(&world.seen);

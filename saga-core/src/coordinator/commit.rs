@@ -81,6 +81,7 @@ impl Engine {
 
     /// The saga's entries are durable: now they may have consequences.
     fn durable(&mut self, key: SagaKey, batch: &mut Batch) {
+        self.taken_over.settle(&key);
         let slot = self.slots.get_mut(&key).expect("a slot being appended stays");
         let inputs = std::mem::take(&mut slot.pending.inputs);
         let effects = std::mem::take(&mut slot.pending.effects);

@@ -63,13 +63,12 @@ impl Engine {
         let alerts = entries.iter().map(|entry| &entry.fact);
         let alerts = alerts.filter(|fact| matches!(fact, Fact::Parked { .. } | Fact::Overdue));
         slot.pending.alerts.extend(alerts.cloned());
-        let not_before = now.after(options.wake_interval).max(if has_overdue_deadline(instance, now) {
-            slot.deadlines_from
-        } else {
-            Timestamp::default()
-        });
-        let wake_at =
-            instance.wake_at(now, &options.resend).map(|at| if at <= now { not_before } else { at });
+        // A deadline that may not fire yet does not wake it before: by then it may have left the memory, and with it the reason.
+        let is_early = instance.next_deadline().is_some_and(|deadline| deadline < slot.deadlines_from);
+        let not_before = if is_early { slot.deadlines_from } else { Timestamp::default() };
+        let soon = now.after(options.wake_interval);
+        let wake_at = instance.wake_at(now, &options.resend).map(|at| if at <= now { soon } else { at });
+        let wake_at = wake_at.map(|at| at.max(not_before));
         let wake_at = wake_at.map(|at| self.tenure.on_the_logs_clock(at));
         Append {
             key: key.clone(),
@@ -83,10 +82,6 @@ impl Engine {
             settled: instance.settled(),
         }
     }
-}
-
-fn has_overdue_deadline(instance: &Instance, now: Timestamp) -> bool {
-    instance.next_deadline().is_some_and(|deadline| deadline <= now)
 }
 
 /// Begins a saga that the log is thought not to have; the append finds out.

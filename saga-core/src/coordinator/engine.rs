@@ -21,9 +21,9 @@ use super::registry::Registry;
 use super::run_ids::RunIds;
 use super::sagas::Sagas;
 use super::slot::Slot;
-use super::wake::{Polled, Tenure};
+use super::wake::{Polled, TakenOver, Tenure};
 use crate::definition::{Definition, Saga};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::memory::FastHash;
 use crate::ports::{Clock, Delivery, EventBus, SagaLog};
 use crate::record::{SagaKey, Timestamp};
@@ -163,6 +163,7 @@ pub(super) struct Engine {
     pub(super) wakes: Vec<Addressed>,
     /// Woken sagas that are not decided yet; the log is asked again when there are none.
     pub(super) woken: usize,
+    pub(super) taken_over: TakenOver,
     /// Sagas whose records the log cannot read, and when to try them again.
     pub(super) unreadable: HashMap<SagaKey, Timestamp>,
     pub(super) is_poll_due: bool,
@@ -196,6 +197,7 @@ impl Engine {
             callbacks_waiting: VecDeque::new(),
             wakes: Vec::new(),
             woken: 0,
+            taken_over: TakenOver::default(),
             unreadable: HashMap::new(),
             is_poll_due: false,
             verified_at: Timestamp::default(),
@@ -392,12 +394,4 @@ fn receive(mut receiver: mpsc::Receiver<Addressed>, are_starts: bool) -> Work {
         }
         Happening::Requested { receiver, requests, are_starts }
     })
-}
-
-/// The error of a call on a coordinator that is no longer there.
-pub(super) fn stopped() -> Error {
-    Error::new(
-        ErrorKind::Stopped,
-        "the coordinator is shutting down; ask again once it runs, with the same id",
-    )
 }

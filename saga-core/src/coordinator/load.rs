@@ -8,7 +8,7 @@ use super::sagas::{CancelAnswer, StartError, Started};
 use crate::error::{Error, ErrorKind};
 use crate::machine::{Instance, input_digest};
 use crate::ports::{Append, Record, StoredSaga, Tombstone};
-use crate::record::{Entry, Fact, SagaKey, Status};
+use crate::record::{Entry, Fact, SagaKey, Status, Timestamp};
 
 /// What the log said of each saga.
 pub(super) struct Loaded {
@@ -65,7 +65,15 @@ impl Engine {
         };
         match Instance::replay(Arc::clone(definition), &stored.entries) {
             Ok(instance) => {
+                let deadlines_from = self.now().after(self.shared.options.deadline_slack);
                 let slot = self.slots.get_mut(key).expect("a slot being loaded stays");
+                // Only the log's wake tells whose the saga was. It may have been that of a coordinator that is gone, and what it owes unsent.
+                let is_woken = slot.inputs.iter().any(
+                    |input| matches!(input, Input::Wake { read_until, .. } if *read_until > Timestamp::default()),
+                );
+                if !is_woken {
+                    slot.deadlines_from = deadlines_from;
+                }
                 slot.instance = Some(Box::new(instance));
                 slot.is_busy = false;
                 slot.is_unpublished = true;
@@ -98,6 +106,9 @@ impl Engine {
                         ),
                     },
                 )),
+                Input::Cancel(_) if stored.status.is_ended() => {
+                    Decided::Cancel(CancelAnswer::TooLate(stored.status))
+                }
                 Input::Cancel(_) => Decided::Cancel(CancelAnswer::Cancelling),
                 Input::Reply(_) | Input::Wake { .. } | Input::Await(_) | Input::Did { .. } => Decided::Done,
             };
@@ -130,6 +141,7 @@ impl Engine {
 
     /// The log has no such saga: a start may begin it; everything else has come to the wrong place.
     fn absent(&mut self, key: &SagaKey) {
+        self.taken_over.settle(key);
         let slot = self.slots.get_mut(key).expect("a slot being loaded stays");
         slot.is_busy = false;
         let starts = slot.inputs.iter().position(|input| matches!(input, Input::Start(_)));
@@ -148,6 +160,7 @@ impl Engine {
 
     /// Only a tombstone is left: the saga has ended, and everything that still comes is late.
     fn pruned(&mut self, key: &SagaKey, tombstone: &Tombstone) {
+        self.taken_over.settle(key);
         let status = Status::from(tombstone.ending);
         let inputs = std::mem::take(&mut self.slots.get_mut(key).expect("a slot being loaded stays").inputs);
         for input in inputs {
@@ -170,6 +183,7 @@ impl Engine {
 
     /// The log itself cannot read its record.
     fn unreadable(&mut self, key: &SagaKey, error: &Error) {
+        self.taken_over.settle(key);
         tracing::error!(saga = %key.saga, id = %key.id, %error, "the saga's record cannot be read");
         let inputs = std::mem::take(&mut self.slots.get_mut(key).expect("a slot being loaded stays").inputs);
         for input in inputs {

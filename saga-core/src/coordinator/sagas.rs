@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use thiserror::Error as ThisError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::engine::{Shared, stopped};
+use super::engine::Shared;
 use super::input::{Addressed, CancelInput, From, Input, NamedVerb, OperateInput, StartInput};
 use super::outcome::Outcome;
 use crate::definition::Saga;
@@ -331,6 +331,14 @@ fn invalid(error: InvalidName) -> Error {
 
 async fn send(to: &mpsc::Sender<Addressed>, request: Addressed) -> Result<(), Error> {
     to.send(request).await.map_err(|_| stopped())
+}
+
+/// The error of a call on a coordinator that is no longer there.
+fn stopped() -> Error {
+    Error::new(
+        ErrorKind::Stopped,
+        "the coordinator is shutting down; ask again once it runs, with the same id",
+    )
 }
 
 impl<In> Clone for Sagas<In> {

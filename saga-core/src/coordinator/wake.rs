@@ -1,6 +1,7 @@
 //! The one way to wake: the log says which sagas are due, its own and those of coordinators that are gone. That is the timeout, the
 //! resend, the recovery after a crash and the take-over, in one.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use super::engine::{Engine, Happening, Shared};
 use super::input::Input;
 use crate::error::{Error, ErrorKind};
 use crate::ports::{Clock, Lease, Subscription, Woken};
-use crate::record::{Status, Timestamp};
+use crate::record::{SagaKey, Status, Timestamp};
 
 /// A difference between the log's clock and our reckoning of it that counts as drift and is followed; a larger one is somebody setting a
 /// clock, and is not.
@@ -106,6 +107,30 @@ fn midway(asked: Timestamp, answered: Timestamp) -> Timestamp {
     asked.after(answered.since(asked) / 2)
 }
 
+/// Which sagas were someone else's until the log said that they are due, and have not been appended to since. The log says so only once, and
+/// what is decided on it may fail: until it has not, what they owe may not have been sent for long, and no deadline fires.
+#[derive(Debug, Default)]
+pub(super) struct TakenOver {
+    keys: HashSet<SagaKey>,
+    /// An answer of the log was lost. It may have said so of any saga that is not in memory.
+    is_in_doubt: bool,
+}
+
+impl TakenOver {
+    /// Takes note of a saga that is due, and says whether it is to be treated as taken over.
+    fn note(&mut self, woken: &Woken, is_in_memory: bool) -> bool {
+        if woken.taken_over || self.is_in_doubt && !is_in_memory {
+            self.keys.insert(woken.key.clone());
+        }
+        self.keys.contains(&woken.key)
+    }
+
+    /// The saga was appended to, or there is nothing to append to.
+    pub(super) fn settle(&mut self, key: &SagaKey) {
+        self.keys.remove(key);
+    }
+}
+
 /// What the log said is due.
 pub(super) struct Polled {
     woken: Result<Vec<Woken>, Error>,
@@ -140,15 +165,21 @@ impl Engine {
             Ok(woken) => {
                 let (now, read_until) = (self.now(), polled.read_until);
                 self.unreadable.retain(|_, again_at| now < *again_at);
-                let readable = woken.into_iter().filter(|woken| !self.unreadable.contains_key(&woken.key));
-                self.wakes.extend(
-                    readable
-                        .map(|woken| (woken.key, Input::Wake { taken_over: woken.taken_over, read_until })),
-                );
+                let is_all = woken.len() < self.shared.options.wake_batch_max;
+                for woken in woken.into_iter().filter(|woken| !self.unreadable.contains_key(&woken.key)) {
+                    let slot = self.slots.get(&woken.key);
+                    let is_in_memory = slot.is_some_and(|slot| slot.instance.is_some());
+                    let taken_over = self.taken_over.note(&woken, is_in_memory);
+                    self.wakes.push((woken.key, Input::Wake { taken_over, read_until }));
+                }
+                self.taken_over.is_in_doubt &= !is_all;
             }
             // The renewal of the lease deals with it.
             Err(error) if error.kind() == ErrorKind::Conflict => {}
-            Err(error) => tracing::warn!(%error, "cannot ask the saga log for what is due; trying on"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot ask the saga log for what is due; trying on");
+                self.taken_over.is_in_doubt = true;
+            }
         }
         self.verify_silent();
         self.is_poll_due = true;
@@ -204,6 +235,8 @@ impl Engine {
                 let is_new = tenure.lease.epoch != self.tenure.lease.epoch;
                 self.tenure = tenure;
                 if is_new {
+                    // The log says again whose sagas they were.
+                    self.taken_over = TakenOver::default();
                     self.forget_idle();
                 }
             }
