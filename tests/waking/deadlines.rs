@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use saga::memory::LogFaults;
 use saga::ports::Clock;
 use saga::record::Fact;
 use saga::{Status, Timestamp};
@@ -24,6 +25,25 @@ async fn a_take_over_sends_again_before_a_deadline_fires() {
     rig.tap.holds_publishes.store(false, Ordering::Relaxed);
 
     let other = rig.coordinator("other", &[&saga]);
+    let outcome = come_out(other.sagas(), "a").await;
+    assert_eq!(outcome.status, Status::Completed, "{:?}", outcome.reason);
+}
+
+/// The log says only once that the saga was someone else's, and what was decided on it failed. Found by the simulation.
+#[tokio::test(start_paused = true)]
+async fn a_take_over_that_could_not_be_recorded_still_sends_before_a_deadline_fires() {
+    let (rig, saga) = (Rig::new(), saga_with_deadline(seconds(3)));
+    let _participant = rig.participant();
+    rig.tap.holds_publishes.store(true, Ordering::Relaxed);
+    let dead = rig.coordinator("dead", &[&saga]);
+    dead.sagas().start("a", &500).await.unwrap();
+    dead.crash().await;
+    rig.tap.holds_publishes.store(false, Ordering::Relaxed);
+
+    rig.log.set_faults(LogFaults { fail: 1.0, ..LogFaults::seeded(1) });
+    let other = rig.coordinator("other", &[&saga]);
+    rig.pass(rig.options.lease_ttl + seconds(5)).await;
+    rig.log.set_faults(LogFaults::none());
     let outcome = come_out(other.sagas(), "a").await;
     assert_eq!(outcome.status, Status::Completed, "{:?}", outcome.reason);
 }
