@@ -1,15 +1,19 @@
-//! The saga log and the inbox in PostgreSQL.
+//! The saga log, the inbox, the outbox and leases in PostgreSQL.
 
 mod append;
 mod config;
 mod connect;
 mod inbox;
 mod lease;
+mod leases;
 mod log;
+mod outbox;
 mod read;
 mod wake;
 mod write;
 
 pub use config::PostgresConfig;
 pub use inbox::PostgresInbox;
+pub use leases::PostgresLeases;
 pub use log::PostgresLog;
+pub use outbox::PostgresOutbox;

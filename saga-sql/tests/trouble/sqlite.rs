@@ -4,7 +4,9 @@ use std::sync::Arc;
 use saga_core::memory::TokioClock;
 use saga_core::ports::{AppendError, Record, SagaLog};
 use saga_core::{Error, ErrorKind};
-use saga_sql::sqlite::{SqliteInbox, SqliteInboxConfig, SqliteLog, SqliteLogConfig};
+use saga_sql::sqlite::{
+    SqliteInbox, SqliteInboxConfig, SqliteLeases, SqliteLog, SqliteLogConfig, SqliteOutbox,
+};
 use saga_sql::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use saga_sql::sqlx::{AssertSqlSafe, ConnectOptions, Row, query, raw_sql};
 
@@ -101,6 +103,25 @@ async fn a_log_and_a_barrier_do_not_share_a_file() {
     let books = SqliteInboxConfig::new(&other);
     drop(SqliteInbox::open(books, Arc::new(TokioClock::new())).await.unwrap());
     assert_eq!(open(&other).await.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test]
+async fn only_the_log_wants_a_file_of_its_own() {
+    let folder = Folder::new("files");
+    let url = format!("sqlite:{}", folder.file().display());
+    let inbox = SqliteInbox::connect(&url).await.unwrap();
+    SqliteOutbox::on(inbox.pool().clone()).await.unwrap();
+    SqliteLeases::connect(&url).await.unwrap();
+    let error = SqliteLog::connect(&url).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    let other = Folder::new("the-log");
+    let _log = other.open().await;
+    let url = format!("sqlite:{}", other.file().display());
+    for error in
+        [SqliteOutbox::connect(&url).await.unwrap_err(), SqliteLeases::connect(&url).await.unwrap_err()]
+    {
+        assert!(error.to_string().contains("holds a saga log already"), "{error}");
+    }
 }
 
 #[tokio::test]
