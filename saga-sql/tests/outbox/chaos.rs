@@ -19,7 +19,7 @@ const WRITERS: usize = 4;
 const EACH: usize = 60;
 
 fn one_in(n: u128) -> bool {
-    RunId::random().as_u128() % n == 0
+    RunId::random().as_u128().is_multiple_of(n)
 }
 
 pub(super) async fn whatever_dies_nothing_is_lost_or_invented(stand: Stand) {

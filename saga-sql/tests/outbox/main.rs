@@ -1,5 +1,6 @@
 //! The outbox and the keyed leases in databases, under real concurrency. PostgreSQL's cases are ignored unless `cargo xtask test` runs them,
 //! which starts a server.
+#![allow(clippy::duplicate_mod, reason = "the cases are the same on each database")]
 
 mod bus;
 

@@ -98,6 +98,10 @@ pub(super) async fn a_refused_message_holds_only_its_key(stand: Stand) {
     let shown = refused.iter().map(|refused| (&*refused.message.payload, refused.behind));
     assert_eq!(shown.collect::<Vec<_>>(), [(&b"bad-a"[..], 1), (&b"bad-c"[..], 1)]);
     assert!(refused[0].reason.contains("too large"), "{}", refused[0].reason);
+    // What was published is marked soon after.
+    while stand.outbox.state().await.unwrap().waiting > 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let state = stand.outbox.state().await.unwrap();
     assert_eq!((state.waiting, state.refused), (3, 2));
     // What was wrong has been mended; the one is tried again, the other given up.
