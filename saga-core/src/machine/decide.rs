@@ -206,6 +206,11 @@ impl Deciding<'_> {
         while let Some(input) = self.state.held.front().cloned() {
             match input {
                 HeldInput::Cancel { who, why } => self.cancel(who, why),
+                HeldInput::Operate { verb, who, why } => {
+                    if let Err(impossible) = self.operate_named(&verb, who, why) {
+                        self.record(Fact::OperationRefused { reason: impossible.to_string().into() });
+                    }
+                }
                 HeldInput::Reply { step, action, round, report } => {
                     if let Some(step) = self.definition.step_index(&step) {
                         let _impossible = self.reply(step, action, round, report);

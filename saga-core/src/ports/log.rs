@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use thiserror::Error as ThisError;
 
 use crate::error::Error;
-use crate::record::{Cause, DefinitionRef, Ending, Entry, RunId, SagaKey, Status, Timestamp};
+use crate::record::{Cause, DefinitionRef, Ending, Entry, Outline, RunId, SagaKey, Status, Timestamp};
 
 /// The saga log: the record of every saga, and the one clock and queue by which sagas are woken.
 ///
@@ -61,6 +61,13 @@ pub trait SagaLog: Send + Sync + Debug {
 
     /// How many sagas there are, by definition and status.
     async fn census(&self) -> Result<Vec<Census>, Error>;
+
+    /// Keeps what definitions look like, for people and tools that have not the definitions. What was kept of the same definition before is
+    /// replaced.
+    async fn describe(&self, outlines: &[Outline]) -> Result<(), Error>;
+
+    /// What is kept of definitions, in the order of their names, versions and digests. What cannot be read is left out.
+    async fn outlines(&self) -> Result<Vec<Outline>, Error>;
 }
 
 /// How many entries a saga has; 0 before its first.

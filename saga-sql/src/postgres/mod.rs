@@ -8,6 +8,7 @@ mod lease;
 mod leases;
 mod log;
 mod outbox;
+mod outline;
 mod read;
 mod wake;
 mod write;

@@ -5,7 +5,10 @@ use sqlx::{AssertSqlSafe, Connection, Row};
 use super::Component;
 use crate::error::told;
 
-pub(crate) const LOG: Component = Component { name: "log", steps: &[include_str!("postgres_log_1.sql")] };
+pub(crate) const LOG: Component = Component {
+    name: "log",
+    steps: &[include_str!("postgres_log_1.sql"), include_str!("postgres_log_2.sql")],
+};
 pub(crate) const INBOX: Component =
     Component { name: "inbox", steps: &[include_str!("postgres_inbox_1.sql")] };
 pub(crate) const OUTBOX: Component =

@@ -5,7 +5,8 @@ use sqlx::{AssertSqlSafe, Row};
 use super::Component;
 use crate::error::told;
 
-pub(crate) const LOG: Component = Component { name: "log", steps: &[include_str!("sqlite_log_1.sql")] };
+pub(crate) const LOG: Component =
+    Component { name: "log", steps: &[include_str!("sqlite_log_1.sql"), include_str!("sqlite_log_2.sql")] };
 pub(crate) const INBOX: Component = Component { name: "inbox", steps: &[include_str!("sqlite_inbox_1.sql")] };
 pub(crate) const OUTBOX: Component =
     Component { name: "outbox", steps: &[include_str!("sqlite_outbox_1.sql")] };

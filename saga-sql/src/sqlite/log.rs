@@ -8,7 +8,7 @@ use saga_core::memory::TokioClock;
 use saga_core::ports::{
     Append, AppendError, Census, Clock, Lease, Query, Record, SagaLog, Summary, Version, Woken,
 };
-use saga_core::record::{DefinitionRef, SagaKey};
+use saga_core::record::{DefinitionRef, Outline, SagaKey};
 use saga_core::{Error, ErrorKind};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
@@ -144,5 +144,14 @@ impl SagaLog for SqliteLog {
 
     async fn census(&self) -> Result<Vec<Census>, Error> {
         read::census(&self.inner.readers).await
+    }
+
+    async fn describe(&self, outlines: &[Outline]) -> Result<(), Error> {
+        let outlines = outlines.to_vec();
+        self.job(|answer| Job::Describe { outlines, answer }).await?
+    }
+
+    async fn outlines(&self) -> Result<Vec<Outline>, Error> {
+        read::outlines(&self.inner.readers).await
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::wakes::Wakes;
 use crate::error::{Error, ErrorKind};
 use crate::memory::hash::FastHash;
 use crate::ports::{Append, AppendError, Record, StoredSaga, Tombstone, Version, Woken};
-use crate::record::{DefinitionRef, SagaKey, Timestamp};
+use crate::record::{DefinitionRef, Outline, SagaKey, Timestamp};
 
 /// At most this many tombstones are taken down after a batch, so that no append waits long for it.
 const PRUNED_MAX: usize = 1_024;
@@ -21,6 +21,7 @@ const PRUNED_MAX: usize = 1_024;
 pub(super) struct State {
     pub(super) owners: Owners,
     pub(super) definitions: Numbered<DefinitionRef>,
+    pub(super) outlines: BTreeMap<DefinitionRef, Outline>,
     pub(super) names: Numbered<Arc<str>>,
     pub(super) sagas: Sagas,
     pub(super) tombs: Tombs,
