@@ -65,6 +65,15 @@ pub(crate) enum Command {
     Cancel(Change),
     /// End a saga as it stands, whatever is done or not; of one that has ended, give its completion call up
     Abandon(Change),
+    /// Show what operators did: to one saga, or to all
+    Audit {
+        /// Only to this one, for example checkout/12345
+        #[arg(value_name = "SAGA/ID")]
+        key: Option<Key>,
+        /// At most so many
+        #[arg(long, default_value_t = 1_000)]
+        limit: usize,
+    },
     /// Dead letters: messages that a group of consumers gave up
     Dlq {
         #[command(subcommand)]

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod ask;
+mod audit;
 mod change;
 mod cli;
 mod dlq;
@@ -37,6 +38,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Resolve(wanted) => change::resolve(&place, wanted).await,
         Command::Cancel(wanted) => change::cancel(&place, wanted).await,
         Command::Abandon(wanted) => change::abandon(&place, wanted).await,
+        Command::Audit { key, limit } => audit::run(&place, key, limit).await,
         Command::Dlq { command } => dlq::run(&place, command).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "saga", &mut std::io::stdout());

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use saga::Timestamp;
 use saga::machine::{Effect, View};
-use saga::operator::{LiveSheet, Sheet};
+use saga::operator::{Action, LiveSheet, Sheet};
 use saga::ports::Tombstone;
 use saga::record::{SagaKey, Status};
 use serde_json::json;
@@ -21,9 +21,9 @@ pub(crate) async fn run(place: &Place, wanted: Show) -> Result<(), Failure> {
     let sheet = place.operator().await?.show(&key).await?;
     let text = match (&sheet, place.json) {
         (Sheet::Live(live), true) => format!("{}\n", json_of(&key, live, wanted.payloads)),
-        (Sheet::Pruned(tombstone), true) => format!("{}\n", json_of_pruned(&key, tombstone)),
+        (Sheet::Pruned(tombstone, audit), true) => format!("{}\n", json_of_pruned(&key, tombstone, audit)),
         (Sheet::Live(live), false) => text(&key, live, wanted.payloads),
-        (Sheet::Pruned(tombstone), false) => text_of_pruned(&key, tombstone),
+        (Sheet::Pruned(tombstone, audit), false) => text_of_pruned(&key, tombstone, audit),
         (other, _) => format!("{other:?}\n"),
     };
     print!("{text}");
@@ -123,16 +123,21 @@ fn owed(key: &SagaKey, live: &LiveSheet, view: &View, now: Timestamp) -> String 
     text
 }
 
-fn text_of_pruned(key: &SagaKey, tombstone: &Tombstone) -> String {
+fn text_of_pruned(key: &SagaKey, tombstone: &Tombstone, audit: &[Action]) -> String {
     let ended = with_distance(tombstone.ended_at, now());
-    let ending = tombstone.ending;
-    format!(
-        "{key} is {ending}\n  run         {}\n  ended       {ended}\n  its record has been pruned\n",
-        tombstone.run
-    )
+    let (ending, run) = (tombstone.ending, tombstone.run);
+    let mut text = format!(
+        "{key} is {ending}\n  run         {run}\n  ended       {ended}\n  its record has been pruned\n"
+    );
+    if !audit.is_empty() {
+        let rows: Vec<_> = audit.iter().map(|action| [action.at.to_string(), action.what.clone()]).collect();
+        let _ = write!(text, "\nwhat operators did\n{}", table(["AT", "WHAT"], &rows));
+    }
+    text
 }
 
-fn json_of_pruned(key: &SagaKey, tombstone: &Tombstone) -> serde_json::Value {
+fn json_of_pruned(key: &SagaKey, tombstone: &Tombstone, audit: &[Action]) -> serde_json::Value {
+    let audit = audit.iter().map(|action| json!({ "at": action.at.to_string(), "what": action.what }));
     json!({
         "saga": key.saga,
         "id": key.id,
@@ -140,6 +145,7 @@ fn json_of_pruned(key: &SagaKey, tombstone: &Tombstone) -> serde_json::Value {
         "status": tombstone.ending,
         "ended_at": tombstone.ended_at.to_string(),
         "pruned": true,
+        "audit": audit.collect::<Vec<_>>(),
     })
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use saga::Error;
 use saga::ports::{
-    Append, AppendError, Callback, CallbackError, Census, Ended, Lease, Query, Record, SagaLog, Summary,
-    Version, Woken,
+    Append, AppendError, Audited, Callback, CallbackError, Census, Ended, Lease, Query, Record, SagaLog,
+    Summary, Version, Woken,
 };
 use saga::record::{Announcement, DefinitionRef, Ending, Outline, SagaKey, Status};
 
@@ -61,6 +61,10 @@ impl SagaLog for SlowLog {
 
     async fn outlines(&self) -> Result<Vec<Outline>, Error> {
         self.0.outlines().await
+    }
+
+    async fn audit(&self, key: Option<SagaKey>, limit: usize) -> Result<Vec<Audited>, Error> {
+        self.0.audit(key, limit).await
     }
 }
 

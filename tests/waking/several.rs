@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use saga::ports::{Append, AppendError, Census, Lease, Query, Record, SagaLog, Summary, Version, Woken};
+use saga::ports::{
+    Append, AppendError, Audited, Census, Lease, Query, Record, SagaLog, Summary, Version, Woken,
+};
 use saga::record::{DefinitionRef, Fact, Outline, SagaKey};
 use saga::{Error, ErrorKind, Status};
 
@@ -133,6 +135,10 @@ impl SagaLog for DamagedLog {
 
     async fn outlines(&self) -> Result<Vec<Outline>, Error> {
         self.inner.outlines().await
+    }
+
+    async fn audit(&self, key: Option<SagaKey>, limit: usize) -> Result<Vec<Audited>, Error> {
+        self.inner.audit(key, limit).await
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use answer::Answer;
-pub use sheet::{LiveSheet, Sheet};
+pub use sheet::{Action, LiveSheet, Sheet};
 #[cfg(feature = "testing")]
 pub(crate) use words::in_words;
 
@@ -26,6 +26,8 @@ use crate::wire::Command;
 const TRIES_MAX: usize = 20;
 /// How often the record is read to see whether a coordinator has taken what was asked.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// How many of the operators' actions a sheet has.
+const AUDIT_SHOWN_MAX: usize = 1_000;
 /// How long the lease holds by which the log tells the time.
 const GLANCE: Duration = Duration::from_millis(1);
 
@@ -62,12 +64,26 @@ impl Operator {
     /// [`NotFound`](ErrorKind::NotFound) when there is no such saga; [`Corrupt`](ErrorKind::Corrupt) when the log cannot read it.
     pub async fn show(&self, key: &SagaKey) -> Result<Sheet, Error> {
         let stored = match self.record(key).await? {
-            Record::Tombstone(tombstone) => return Ok(Sheet::Pruned(tombstone)),
+            Record::Tombstone(tombstone) => {
+                let audit = self.audit(Some(key), AUDIT_SHOWN_MAX).await?;
+                let audit = audit.into_iter().filter(|action| action.run == tombstone.run).collect();
+                return Ok(Sheet::Pruned(tombstone, audit));
+            }
             Record::Stored(stored) => stored,
         };
         let outlines = self.log.outlines().await?;
         let outline = outlines.into_iter().find(|outline| outline.definition == stored.definition);
         Ok(Sheet::Live(Box::new(LiveSheet::new(stored, outline))))
+    }
+
+    /// What operators did, the oldest first, at most `limit`: to one saga, or to all. It stays when the sagas' records are pruned.
+    ///
+    /// # Errors
+    /// [`Retry`](ErrorKind::Retry) when the log is away.
+    pub async fn audit(&self, key: Option<&SagaKey>, limit: usize) -> Result<Vec<Action>, Error> {
+        let lines = self.log.audit(key.cloned(), limit).await?;
+        let outlines = if lines.is_empty() { Vec::new() } else { self.log.outlines().await? };
+        Ok(lines.into_iter().map(|line| Action::of(line, &outlines)).collect())
     }
 
     /// What the log knows of definitions.

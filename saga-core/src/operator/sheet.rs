@@ -4,8 +4,8 @@ use super::words::in_words;
 use crate::coordinator::describe;
 use crate::definition::Definition;
 use crate::machine::{Effect, Instance, View};
-use crate::ports::{StoredSaga, Tombstone};
-use crate::record::{Fact, Outline, StepIndex, Timestamp};
+use crate::ports::{Audited, StoredSaga, Tombstone};
+use crate::record::{Fact, Outline, RunId, SagaKey, StepIndex, Timestamp};
 
 /// A saga as an operator sees it.
 #[derive(Clone, Debug)]
@@ -13,8 +13,39 @@ use crate::record::{Fact, Outline, StepIndex, Timestamp};
 pub enum Sheet {
     /// Its record is there.
     Live(Box<LiveSheet>),
-    /// It has ended so long ago that only its tombstone is left.
-    Pruned(Tombstone),
+    /// It has ended, and only its tombstone is left, with what operators did to it.
+    Pruned(Tombstone, Vec<Action>),
+}
+
+/// Something that an operator did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Action {
+    /// To which saga.
+    pub key: SagaKey,
+    /// To which start of it.
+    pub run: RunId,
+    /// When.
+    pub at: Timestamp,
+    /// What, by whom and why, in words.
+    pub what: String,
+}
+
+impl Action {
+    pub(super) fn of(line: Audited, outlines: &[Outline]) -> Self {
+        let Audited { key, run, definition, entry } = line;
+        let outline = outlines.iter().find(|outline| outline.definition == definition);
+        let definition = outline.and_then(|outline| Definition::of_outline(outline).ok());
+        let what = match &definition {
+            Some(definition) => in_words(&entry.fact, definition),
+            None => as_json(&entry.fact),
+        };
+        Self { key, run, at: entry.at, what }
+    }
+}
+
+fn as_json(fact: &Fact) -> String {
+    serde_json::to_string(fact).unwrap_or_else(|_| format!("{fact:?}"))
 }
 
 /// A saga whose record is there.
@@ -67,7 +98,7 @@ impl LiveSheet {
     pub fn history(&self) -> Vec<(Timestamp, String)> {
         let words = |fact: &Fact| match &self.instance {
             Ok(instance) => in_words(fact, instance.definition()),
-            Err(_) => serde_json::to_string(fact).unwrap_or_else(|_| format!("{fact:?}")),
+            Err(_) => as_json(fact),
         };
         self.stored.entries.iter().map(|entry| (entry.at, words(&entry.fact))).collect()
     }

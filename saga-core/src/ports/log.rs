@@ -66,6 +66,10 @@ pub trait SagaLog: Send + Sync + Debug {
     /// replaced.
     async fn describe(&self, outlines: &[Outline]) -> Result<(), Error>;
 
+    /// What operators did, the oldest first, at most `limit`: of one saga, or of all. It outlives the sagas' records. `append` files it, of entries
+    /// for which [`Fact::is_operators`](crate::record::Fact::is_operators) says so.
+    async fn audit(&self, key: Option<SagaKey>, limit: usize) -> Result<Vec<Audited>, Error>;
+
     /// What is kept of definitions, in the order of their names, versions and digests. What cannot be read is left out.
     async fn outlines(&self) -> Result<Vec<Outline>, Error>;
 }
@@ -202,6 +206,19 @@ pub struct Summary {
     pub changed_at: Timestamp,
     /// When it is to be woken.
     pub wake_at: Option<Timestamp>,
+}
+
+/// Something that an operator did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audited {
+    /// To which saga.
+    pub key: SagaKey,
+    /// To which start of it.
+    pub run: RunId,
+    /// What that is pinned to.
+    pub definition: DefinitionRef,
+    /// When and what, as it stands in the saga's record.
+    pub entry: Entry,
 }
 
 /// A line of the census.

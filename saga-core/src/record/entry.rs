@@ -203,6 +203,19 @@ pub enum Fact {
     },
 }
 
+impl Fact {
+    /// Whether an operator did it, or asked for it, or was refused: what stays in the log's audit when the saga's record is pruned.
+    pub const fn is_operators(&self) -> bool {
+        matches!(
+            self,
+            Self::Held { input: HeldInput::Cancel { .. } | HeldInput::Operate { .. } }
+                | Self::Operated { .. }
+                | Self::OperationRefused { .. }
+                | Self::Resolved { .. }
+        )
+    }
+}
+
 /// The place of a step in its definition, from 0, in the order of declaration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -9,7 +9,7 @@ use super::recorder::Recorder;
 use crate::error::Error;
 use crate::memory::{MemoryLog, lock};
 use crate::ports::{
-    Append, AppendError, Census, Clock, Lease, Query, Record, SagaLog, Summary, Version, Woken,
+    Append, AppendError, Audited, Census, Clock, Lease, Query, Record, SagaLog, Summary, Version, Woken,
 };
 use crate::record::{DefinitionRef, Outline, SagaKey, Timestamp};
 
@@ -114,5 +114,9 @@ impl SagaLog for RecordingLog {
 
     async fn outlines(&self) -> Result<Vec<Outline>, Error> {
         self.inner.outlines().await
+    }
+
+    async fn audit(&self, key: Option<SagaKey>, limit: usize) -> Result<Vec<Audited>, Error> {
+        self.inner.audit(key, limit).await
     }
 }

@@ -1,6 +1,7 @@
 //! The saga log, the inbox, the outbox and leases in PostgreSQL.
 
 mod append;
+mod audit;
 mod config;
 mod connect;
 mod inbox;

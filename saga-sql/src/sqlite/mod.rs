@@ -1,6 +1,7 @@
 //! The saga log in a SQLite file of its own; the inbox, the outbox and leases in the file that has the user's own tables.
 
 mod append;
+mod audit;
 mod config;
 mod inbox;
 mod lease;

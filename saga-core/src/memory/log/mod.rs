@@ -24,7 +24,7 @@ use self::state::State;
 use crate::error::{Error, ErrorKind};
 use crate::memory::lock;
 use crate::ports::{
-    Append, AppendError, Census, Clock, Lease, Query, Record, SagaLog, Summary, Version, Woken,
+    Append, AppendError, Audited, Census, Clock, Lease, Query, Record, SagaLog, Summary, Version, Woken,
 };
 use crate::record::{DefinitionRef, Entry, Outline, SagaKey, Timestamp};
 
@@ -172,6 +172,14 @@ impl SagaLog for MemoryLog {
         self.call("describe", |state, _| {
             state.outlines.extend(described);
             Ok(())
+        })
+        .await
+    }
+
+    async fn audit(&self, key: Option<SagaKey>, limit: usize) -> Result<Vec<Audited>, Error> {
+        self.call("audit", |state, _| {
+            let is_of = |line: &&Audited| key.as_ref().is_none_or(|key| line.key == *key);
+            Ok(state.audit.iter().filter(is_of).take(limit).cloned().collect())
         })
         .await
     }
