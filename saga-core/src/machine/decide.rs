@@ -207,8 +207,10 @@ impl Deciding<'_> {
             match input {
                 HeldInput::Cancel { who, why } => self.cancel(who, why),
                 HeldInput::Operate { verb, who, why } => {
-                    if let Err(impossible) = self.operate_named(&verb, who, why) {
-                        self.record(Fact::OperationRefused { reason: impossible.to_string().into() });
+                    let refused = self.operate_named(&verb, Arc::clone(&who), Arc::clone(&why));
+                    if let Err(impossible) = refused {
+                        let reason = impossible.to_string().into();
+                        self.record(Fact::OperationRefused { who, why, reason });
                     }
                 }
                 HeldInput::Reply { step, action, round, report } => {

@@ -1,6 +1,6 @@
 use crate::error::{Error, ErrorKind};
-use crate::ports::StoredSaga;
-use crate::record::{Fact, Status};
+use crate::ports::{Audited, StoredSaga};
+use crate::record::{Entry, Fact, HeldInput, Status};
 
 /// What became of an operator's action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,22 @@ pub enum Answer {
     /// It is in the saga's record, and no coordinator has taken it yet: none that has the saga's definition runs, or it is slow. It will be
     /// taken by the next one.
     Noted,
+}
+
+/// What became of a held input, by the audit of a saga whose record has been pruned meanwhile: nothing was held any more when it ended.
+pub(super) fn of_pruned(audit: &[Audited], held: &Entry, status: Status) -> Result<Answer, Error> {
+    let Fact::Held { input: HeldInput::Operate { who, why, .. } } = &held.fact else {
+        return Ok(Answer::Taken(status));
+    };
+    let after = audit.iter().skip_while(|line| line.entry != *held);
+    let mut refusals = after.filter_map(|line| match &line.entry.fact {
+        Fact::OperationRefused { who: to, why: of, reason } if (to, of) == (who, why) => Some(reason),
+        _ => None,
+    });
+    match refusals.next() {
+        Some(reason) => Err(Error::new(ErrorKind::NotAllowed, reason.to_string())),
+        None => Ok(Answer::Taken(status)),
+    }
 }
 
 /// What became of the held input at this place; `None` if nobody has taken it yet.
@@ -33,7 +49,7 @@ pub(super) fn found(stored: &StoredSaga, place: usize) -> Option<Result<Answer, 
                 });
             }
             Fact::HeldTaken => (ahead, refusal) = (ahead - 1, None),
-            Fact::OperationRefused { reason } => refusal = Some(reason.to_string()),
+            Fact::OperationRefused { reason, .. } => refusal = Some(reason.to_string()),
             _ => {}
         }
     }

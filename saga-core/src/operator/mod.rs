@@ -174,11 +174,11 @@ impl Operator {
             let (place, run) = (stored.entries.len(), stored.run);
             let appended = self.log.append(vec![append_of(key, stored, entry.clone())]).await.pop();
             match appended {
-                Some(Ok(_)) => return self.taken(key, run, place).await,
+                Some(Ok(_)) => return self.taken(key, run, place, &entry).await,
                 Some(Err(AppendError::Failed(error))) => return Err(error),
                 // It may be there: then it is where it was put.
                 Some(Err(AppendError::Unknown(_))) if self.is_there(key, run, place, &entry).await? => {
-                    return self.taken(key, run, place).await;
+                    return self.taken(key, run, place, &entry).await;
                 }
                 Some(Err(AppendError::Conflict | AppendError::Unknown(_))) | None => {}
             }
@@ -203,7 +203,7 @@ impl Operator {
     }
 
     /// Waits until a coordinator has taken the input that stands at this place.
-    async fn taken(&self, key: &SagaKey, run: RunId, place: usize) -> Result<Answer, Error> {
+    async fn taken(&self, key: &SagaKey, run: RunId, place: usize, held: &Entry) -> Result<Answer, Error> {
         let mut waited = Duration::ZERO;
         loop {
             match self.record(key).await? {
@@ -213,7 +213,11 @@ impl Operator {
                     }
                 }
                 Record::Stored(_) => return Ok(Answer::Noted),
-                Record::Tombstone(tombstone) => return Ok(Answer::Taken(tombstone.ending.into())),
+                Record::Tombstone(tombstone) => {
+                    let mut audit = self.log.audit(Some(key.clone()), AUDIT_SHOWN_MAX).await?;
+                    audit.retain(|line| line.run == run);
+                    return answer::of_pruned(&audit, held, tombstone.ending.into());
+                }
             }
             if waited >= self.wait {
                 return Ok(Answer::Noted);

@@ -60,7 +60,7 @@ fn of_the_saga(fact: &Fact, definition: &Definition) -> String {
         Fact::CallbackRefused { reason } => format!("callback refused: {reason}"),
         Fact::Held { input } => held(input),
         Fact::HeldTaken => "held input taken".to_owned(),
-        Fact::OperationRefused { reason } => format!("operator refused: {reason}"),
+        Fact::OperationRefused { who, reason, .. } => format!("refused to {who}: {reason}"),
         other => format!("{other:?}"),
     }
 }

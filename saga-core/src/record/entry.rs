@@ -198,6 +198,10 @@ pub enum Fact {
     HeldTaken,
     /// An operator's action that was held did not fit when it was its turn: nothing was done.
     OperationRefused {
+        /// Who asked.
+        who: Arc<str>,
+        /// Why, in their words.
+        why: Arc<str>,
         /// What stood in the way.
         reason: Arc<str>,
     },
