@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use saga::ports::{
-    Append, AppendError, Audited, Census, Claim, ClaimAnswer, ClaimToken, Completed, Completion, Inbox, Lease,
-    Performed, Query, Record, SagaLog, Summary, Version, Woken,
+    Append, AppendError, Audited, Census, Claim, ClaimAnswer, ClaimToken, Completed, Completion, Inbox,
+    Lease, Performed, Query, Record, SagaLog, Summary, Version, Woken,
 };
 use saga::record::{DefinitionRef, Outline, SagaKey};
 use saga::{Error, Timestamp};

@@ -105,6 +105,22 @@ async fn a_log_and_a_barrier_do_not_share_a_file() {
     assert_eq!(open(&other).await.unwrap_err().kind(), ErrorKind::Invalid);
 }
 
+/// As the version before wrote it, with a saga in it.
+#[tokio::test]
+async fn an_older_schema_is_brought_up_to_date() {
+    let folder = Folder::new("older");
+    let log = folder.open().await;
+    assert!(matches!(log.append(vec![at("a", 0)]).await[0], Ok(1)));
+    drop(log);
+    let older = "DROP TABLE saga_log_audit; ALTER TABLE saga_log_definitions DROP COLUMN outline; \
+        UPDATE saga_schema SET version = 1";
+    raw_sql(older).execute(&mut folder.connection().await).await.unwrap();
+    let log = folder.open().await;
+    assert!(matches!(log.append(vec![at("a", 1)]).await[0], Ok(2)));
+    assert_eq!(log.outlines().await.unwrap(), []);
+    assert_eq!(log.audit(None, 10).await.unwrap(), []);
+}
+
 #[tokio::test]
 async fn only_the_log_wants_a_file_of_its_own() {
     let folder = Folder::new("files");
