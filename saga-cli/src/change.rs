@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::cli::{Change, Place, ResolutionArg, Resolve, Retry};
 use crate::fail::{FAILED, Failure, NOT_ALLOWED, NOT_TAKEN, WRONG};
+use crate::out::line;
 
 pub(crate) async fn retry(place: &Place, wanted: Retry) -> Result<(), Failure> {
     let Change { key, audit } = wanted.change;
@@ -69,12 +70,9 @@ pub(crate) fn say(place: &Place, key: &SagaKey, verb: &str, answer: Answer) -> R
         other => return Err(Failure::new(FAILED, format!("an answer that is not known here: {other:?}"))),
     };
     if place.json {
-        println!(
-            "{}",
-            json!({ "saga": key.saga, "id": key.id, "verb": verb, "taken": is_taken, "status": status })
-        );
+        line(json!({ "saga": key.saga, "id": key.id, "verb": verb, "taken": is_taken, "status": status }))?;
     } else if let Some(status) = status {
-        println!("{verb} {key}: taken; the saga is {status}");
+        line(format_args!("{verb} {key}: taken; the saga is {status}"))?;
     }
     if is_taken {
         return Ok(());

@@ -1,6 +1,7 @@
 //! `saga dlq list`, `show`, `redrive`
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use saga::Topic;
 use saga::ports::{BusAdmin, DeadLetter};
@@ -10,6 +11,7 @@ use serde_json::{Value, json};
 use crate::change;
 use crate::cli::{Audit, Dlq, Place};
 use crate::fail::{Failure, NOT_FOUND, WRONG};
+use crate::out::{line, print};
 use crate::table::{plain, table};
 
 /// How many letters are looked through for one of an id.
@@ -46,8 +48,7 @@ async fn list(place: &Place, topic: Option<&str>, group: Option<&str>, limit: us
         }
     }
     if place.json {
-        println!("{}", Value::from(letters.iter().map(|letter| json_of(letter, false)).collect::<Vec<_>>()));
-        return Ok(());
+        return line(Value::from(letters.iter().map(|letter| json_of(letter, false)).collect::<Vec<_>>()));
     }
     let row = |letter: &DeadLetter| {
         let saga = Command::parse(&letter.message)
@@ -65,33 +66,34 @@ async fn list(place: &Place, topic: Option<&str>, group: Option<&str>, limit: us
         ]
     };
     let rows: Vec<_> = letters.iter().map(row).collect();
-    print!("{}", table(["TOPIC", "GROUP", "ID", "AT", "ATTEMPTS", "SAGA, STEP", "WHY"], &rows));
-    Ok(())
+    print(table(["TOPIC", "GROUP", "ID", "AT", "ATTEMPTS", "SAGA, STEP", "WHY"], &rows))
 }
 
 async fn show(place: &Place, topic: &str, group: &str, id: &str) -> Result<(), Failure> {
     let admin = place.admin().await?;
     let letter = find(&*admin, &named(topic)?, group, id).await?;
     if place.json {
-        println!("{}", json_of(&letter, true));
-        return Ok(());
+        return line(json_of(&letter, true));
     }
     let message = &letter.message;
-    println!(
-        "topic     {}\ngroup     {}\nid        {}",
-        message.topic,
-        letter.group,
-        plain(message.id.as_str())
-    );
-    println!("at        {}\nattempts  {}\nwhy       {}", letter.at, letter.attempts, plain(&letter.reason));
+    let mut text = String::new();
+    let mut fact = |name: &str, value: &str| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:<9} {}", plain(value));
+    };
+    fact("topic", message.topic.as_str());
+    fact("group", &letter.group);
+    fact("id", message.id.as_str());
+    fact("at", &letter.at.to_string());
+    fact("attempts", &letter.attempts.to_string());
+    fact("why", &letter.reason);
     if let Some(key) = &message.key {
-        println!("key       {}", plain(key));
+        fact("key", key);
     }
     for (name, value) in message.headers.iter() {
-        println!("header    {}: {}", plain(name), plain(value));
+        fact("header", &format!("{name}: {value}"));
     }
-    println!("\n{}", plain(&String::from_utf8_lossy(&message.payload)));
-    Ok(())
+    line(format_args!("{text}\n{}", plain(&String::from_utf8_lossy(&message.payload))))
 }
 
 async fn find(admin: &dyn BusAdmin, topic: &Topic, group: &str, id: &str) -> Result<DeadLetter, Failure> {
@@ -147,9 +149,10 @@ async fn redrive(
     if id.is_none() {
         let redriven = admin.redrive(topic, group, limit).await?;
         if place.json {
-            println!("{}", json!({ "sent": redriven.sent, "kept": redriven.kept }));
+            line(json!({ "sent": redriven.sent, "kept": redriven.kept }))?;
         } else {
-            println!("{} sent again, {} commands of sagas kept as evidence", redriven.sent, redriven.kept);
+            let (sent, kept) = (redriven.sent, redriven.kept);
+            line(format_args!("{sent} sent again, {kept} commands of sagas kept as evidence"))?;
         }
     }
     failed.map_or(Ok(()), |failure| Err(Failure::new(failure.code, "not every step could be retried")))

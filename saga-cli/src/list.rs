@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::cli::{List, Place, StatusArg};
 use crate::fail::Failure;
+use crate::out::{line, print};
 use crate::table::table;
 use crate::time::{ago, now};
 
@@ -19,10 +20,9 @@ pub(crate) async fn run(place: &Place, wanted: List) -> Result<(), Failure> {
     let found = place.operator().await?.list(query).await?;
     if place.json {
         let lines: Vec<_> = found.iter().map(json_of).collect();
-        println!("{}", serde_json::Value::from(lines));
-        return Ok(());
+        return line(serde_json::Value::from(lines));
     }
-    print!("{}", text(&found));
+    print(text(&found))?;
     if found.len() == wanted.limit
         && let Some(last) = found.last()
     {

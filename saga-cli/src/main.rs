@@ -7,6 +7,7 @@ mod cli;
 mod dlq;
 mod fail;
 mod list;
+mod out;
 mod show;
 mod table;
 mod time;
@@ -41,8 +42,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Audit { key, limit } => audit::run(&place, key, limit).await,
         Command::Dlq { command } => dlq::run(&place, command).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "saga", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "saga", &mut script);
+            out::print(script)
         }
     }
 }

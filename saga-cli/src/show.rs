@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::cli::{Place, Show};
 use crate::fail::Failure;
+use crate::out::print;
 use crate::table::{plain, table};
 use crate::time::{now, with_distance};
 
@@ -26,8 +27,7 @@ pub(crate) async fn run(place: &Place, wanted: Show) -> Result<(), Failure> {
         (Sheet::Pruned(tombstone, audit), false) => text_of_pruned(&key, tombstone, audit),
         (other, _) => format!("{other:?}\n"),
     };
-    print!("{text}");
-    Ok(())
+    print(text)
 }
 
 // Writing to a string cannot fail, here and below.
