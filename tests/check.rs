@@ -1,5 +1,7 @@
 //! Sagas in a log, held against the definitions of a build: those that they were written with, and changed ones.
 
+use std::sync::Arc;
+
 use saga::machine::{Event, Instance};
 use saga::memory::MemoryLog;
 use saga::ports::{Append, SagaLog};
@@ -29,7 +31,7 @@ async fn log() -> MemoryLog {
     let (saga, at) = (checkout(1), Timestamp::from_millis(1));
     let input = saga.encode_input(&Order { cents: 250 }).unwrap();
     let (mut instance, mut entries) =
-        Instance::start(saga.definition().clone(), RunId::from_u128(7), input, None, at);
+        Instance::start(Arc::clone(saga.definition()), RunId::from_u128(7), input, None, at);
     let report = Report::Succeeded { output: Payload::json(&json!(250)).unwrap() };
     let reply = Event::Reply { step: StepIndex(0), action: Action::Execute, round: 1, report };
     entries.extend(instance.decide(reply, at).unwrap());
