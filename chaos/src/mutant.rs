@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use saga::ports::{
-    Append, AppendError, Census, Claim, ClaimAnswer, ClaimToken, Completed, Completion, Inbox, Lease,
-    Performed, Query, Record, SagaLog, Summary, Version, Woken,
+    Append, AppendError, Audited, Census, Claim, ClaimAnswer, ClaimToken, Completed, Completion, Inbox,
+    Lease, Performed, Query, Record, SagaLog, Summary, Version, Woken,
 };
-use saga::record::{DefinitionRef, SagaKey};
+use saga::record::{DefinitionRef, Outline, SagaKey};
 use saga::{Error, Timestamp};
 
 /// A rule that does not hold.
@@ -123,5 +123,17 @@ impl SagaLog for LateLog {
 
     async fn census(&self) -> Result<Vec<Census>, Error> {
         self.log.census().await
+    }
+
+    async fn describe(&self, outlines: &[Outline]) -> Result<(), Error> {
+        self.log.describe(outlines).await
+    }
+
+    async fn audit(&self, key: Option<SagaKey>, limit: usize) -> Result<Vec<Audited>, Error> {
+        self.log.audit(key, limit).await
+    }
+
+    async fn outlines(&self) -> Result<Vec<Outline>, Error> {
+        self.log.outlines().await
     }
 }

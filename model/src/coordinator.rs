@@ -128,6 +128,7 @@ impl Play<'_> {
                     | Fact::Operated { .. }
                     | Fact::Held { .. }
                     | Fact::HeldTaken
+                    | Fact::OperationRefused { .. }
             )
         };
         if let Some(entry) = entries.iter().find(of_after_the_end).filter(|_| before.is_ended()) {

@@ -4,12 +4,14 @@
 #[cfg(feature = "adapter")]
 #[cfg_attr(docsrs, doc(cfg(feature = "adapter")))]
 pub mod adapter;
+mod check;
 pub mod contract;
 pub mod coordinator;
 pub mod definition;
 mod error;
 pub mod machine;
 pub mod memory;
+pub mod operator;
 pub mod participant;
 pub mod ports;
 mod publish;
@@ -21,6 +23,7 @@ pub mod service;
 pub mod testing;
 pub mod wire;
 
+pub use check::{Checked, Finding, FindingKind, check};
 pub use contract::{Compensatable, Contract, Kind, NoUndo, Pivot, Retriable, StepKind};
 pub use coordinator::{CancelAnswer, CoordinatorOptions, Outcome, Sagas, StartError, Started};
 pub use definition::{

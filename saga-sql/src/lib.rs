@@ -2,9 +2,15 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod audit;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod barrier;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod error;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod leases;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod outbox;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod plan;
 #[cfg(feature = "postgres")]
@@ -24,6 +30,13 @@ mod stored;
 pub use barrier::{
     Backend, BarrierRow, Committed, Entered, InTransaction, StepTransaction, TransactionHandler,
     TransactionHandlerWithUndo, in_transaction,
+};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use leases::{KeyLease, LeaseAsk, LeaseDatabase, Leases};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use outbox::{
+    ClaimedRow, NewRow, Outbox, OutboxDatabase, OutboxState, RawRefused, RefusedMessage, Relay, RelayOptions,
+    Settling, Take,
 };
 /// The SQL library whose types stand in this crate's interface.
 pub use sqlx;

@@ -1,6 +1,6 @@
 //! How what the ports speak of is written into columns, the same in every database.
 
-use saga_core::record::{Cause, Ending, Entry, SagaKey, Status, Timestamp};
+use saga_core::record::{Cause, Ending, Entry, Outline, SagaKey, Status, Timestamp};
 use saga_core::{Error, ErrorKind};
 use serde::de::DeserializeOwned;
 
@@ -71,6 +71,23 @@ pub(crate) fn read_cause(key: &SagaKey, text: &str) -> Result<Cause, Error> {
         let message = format!("saga {key}: the cause in table saga_log cannot be read");
         corrupt(message).with_source(error)
     })
+}
+
+/// A definition's outline as JSON.
+pub(crate) fn write_outline(outline: &Outline) -> Result<String, Error> {
+    serde_json::to_string(outline).map_err(|error| {
+        let message = format!("the outline of {} cannot be written as JSON", outline.definition);
+        Error::new(ErrorKind::Permanent, message).with_source(error)
+    })
+}
+
+/// Reads what [`write_outline`] wrote. It is only shown: what cannot be read is done without.
+pub(crate) fn read_outline(name: &str, text: &str) -> Option<Outline> {
+    let read = serde_json::from_str(text);
+    read.inspect_err(
+        |error| tracing::warn!(definition = name, %error, "an outline in the saga log cannot be read"),
+    )
+    .ok()
 }
 
 /// A fingerprint of 128 bits as 32 hexadecimal digits.

@@ -62,7 +62,7 @@ fn process(bus: &MemoryBus, opened: Opened, name: &str, is_serving: bool) -> (Sa
         let undo = |_: Undo<u32, u32>, _: StepContext| async { Ok(()) };
         // Every third is refused by the second step, so that the first is undone.
         let second = |n: u32, _: StepContext| async move {
-            if n % 3 == 0 { Err(StepError::reject("no")) } else { Ok(n) }
+            if n.is_multiple_of(3) { Err(StepError::reject("no")) } else { Ok(n) }
         };
         service = service.serve(&FIRST, handler(execute).undo(undo));
         service = service.serve(&SECOND, handler(second).undo(undo));

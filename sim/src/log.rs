@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use saga_core::ports::{Append, AppendError, Census, Lease, Query, Record, SagaLog, Summary, Version, Woken};
-use saga_core::record::{DefinitionRef, SagaKey};
+use saga_core::ports::{
+    Append, AppendError, Audited, Census, Lease, Query, Record, SagaLog, Summary, Version, Woken,
+};
+use saga_core::record::{DefinitionRef, Outline, SagaKey};
 use saga_core::{Error, ErrorKind};
 
 use crate::bus::{away, check};
@@ -214,5 +216,20 @@ impl SagaLog for SimLog {
     async fn census(&self) -> Result<Vec<Census>, Error> {
         self.call(Port::Load).await?;
         self.process.world.log.census().await
+    }
+
+    async fn describe(&self, outlines: &[Outline]) -> Result<(), Error> {
+        self.call(Port::Load).await?;
+        self.process.world.log.describe(outlines).await
+    }
+
+    async fn outlines(&self) -> Result<Vec<Outline>, Error> {
+        self.call(Port::Load).await?;
+        self.process.world.log.outlines().await
+    }
+
+    async fn audit(&self, key: Option<SagaKey>, limit: usize) -> Result<Vec<Audited>, Error> {
+        self.call(Port::Load).await?;
+        self.process.world.log.audit(key, limit).await
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use saga::Error;
 use saga::ports::{
-    Append, AppendError, Callback, CallbackError, Census, Ended, Lease, Query, Record, SagaLog, Summary,
-    Version, Woken,
+    Append, AppendError, Audited, Callback, CallbackError, Census, Ended, Lease, Query, Record, SagaLog,
+    Summary, Version, Woken,
 };
-use saga::record::{Announcement, DefinitionRef, Ending, SagaKey, Status};
+use saga::record::{Announcement, DefinitionRef, Ending, Outline, SagaKey, Status};
 
 use crate::rig::{Rig, run, saga_of, seconds};
 
@@ -53,6 +53,18 @@ impl SagaLog for SlowLog {
 
     async fn census(&self) -> Result<Vec<Census>, Error> {
         self.0.census().await
+    }
+
+    async fn describe(&self, outlines: &[Outline]) -> Result<(), Error> {
+        self.0.describe(outlines).await
+    }
+
+    async fn outlines(&self) -> Result<Vec<Outline>, Error> {
+        self.0.outlines().await
+    }
+
+    async fn audit(&self, key: Option<SagaKey>, limit: usize) -> Result<Vec<Audited>, Error> {
+        self.0.audit(key, limit).await
     }
 }
 

@@ -3,6 +3,7 @@
 mod callback;
 mod deadlines;
 mod identity;
+mod operators;
 mod recovery;
 mod rig;
 mod several;

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use saga::ports::{Append, AppendError, Census, Lease, Query, Record, SagaLog, Summary, Version, Woken};
-use saga::record::{DefinitionRef, Fact, SagaKey};
+use saga::ports::{
+    Append, AppendError, Audited, Census, Lease, Query, Record, SagaLog, Summary, Version, Woken,
+};
+use saga::record::{DefinitionRef, Fact, Outline, SagaKey};
 use saga::{Error, ErrorKind, Status};
 
 use crate::rig::{Rig, come_out, run, saga_of, seconds};
@@ -125,6 +127,18 @@ impl SagaLog for DamagedLog {
 
     async fn census(&self) -> Result<Vec<Census>, Error> {
         self.inner.census().await
+    }
+
+    async fn describe(&self, outlines: &[Outline]) -> Result<(), Error> {
+        self.inner.describe(outlines).await
+    }
+
+    async fn outlines(&self) -> Result<Vec<Outline>, Error> {
+        self.inner.outlines().await
+    }
+
+    async fn audit(&self, key: Option<SagaKey>, limit: usize) -> Result<Vec<Audited>, Error> {
+        self.inner.audit(key, limit).await
     }
 }
 

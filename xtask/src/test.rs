@@ -70,7 +70,7 @@ pub(crate) const STAGES: &[Stage] = &[
     },
     Stage {
         name: "databases",
-        what: "the saga log and the barrier keep their promises in real databases",
+        what: "what is kept in real databases keeps its promises, and the tool `saga` mends a parked order there",
         run: databases::check,
     },
     Stage {

@@ -20,6 +20,8 @@ Usage: cargo run --example checkout -- [OPTIONS]
 What goes wrong (SUBCASES: one or several of inventory, payment, history, confirmation, with commas;
 payment:10 means every 10th order only, by the number that its id ends with):
   --fail SUBCASES      out of stock, card declined, history store down, mail server down
+  --fail-undo SUBCASES what they did cannot be undone: where another fails, the order is parked, and the example waits
+                       for an operator. It is shown and mended with the tool `saga`, which needs a --log other than memory:
   --silent SUBCASES    they do their work, but their answers are lost; after 1 s the checkout undoes it
   --slow SUBCASE=TIME  takes longer, for example payment=300ms; with commas, or given again, for several
   --policy POLICY      how long the others may still finish after a first failure:
@@ -114,6 +116,9 @@ impl Args {
         while let Some(arg) = parser.next()? {
             match arg {
                 Long("fail") => parser.value()?.parse_with(|text| picks(text, &mut parsed.plan.fail))?,
+                Long("fail-undo") => {
+                    parser.value()?.parse_with(|text| picks(text, &mut parsed.plan.fail_undo))?;
+                }
                 Long("silent") => parser.value()?.parse_with(|text| picks(text, &mut parsed.plan.silent))?,
                 Long("slow") => parser.value()?.parse_with(|text| slow(text, &mut parsed.plan.slow))?,
                 Long("policy") => parsed.policy = parser.value()?.parse_with(policy)?,
@@ -234,12 +239,13 @@ mod tests {
     #[test]
     fn every_option_is_understood() {
         let args = parse(
-            "--fail payment,history:10 --silent=inventory --slow payment=300ms --slow history=2s --policy grace=2s --orders -",
+            "--fail payment,history:10 --fail-undo inventory --silent=inventory --slow payment=300ms --slow history=2s --policy grace=2s --orders -",
         )
         .unwrap();
         let slow = |ms| Duration::from_millis(ms);
         let plan = Plan {
             fail: [None, Some(1), Some(10), None],
+            fail_undo: [Some(1), None, None, None],
             silent: [Some(1), None, None, None],
             slow: [slow(0), slow(300), slow(2_000), slow(0)],
         };

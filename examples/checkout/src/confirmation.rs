@@ -76,6 +76,7 @@ impl Step<Mail, ConfirmationSent> for Confirmation {
 #[async_trait]
 impl Compensation<Mail, ConfirmationSent> for Confirmation {
     async fn undo(&self, undo: Undo<Mail, ConfirmationSent>, ctx: &StepContext) -> Result<(), StepError> {
+        self.trouble.begin_undo(ctx, &undo.input.order_id)?;
         // Who was never told needs no cancellation notice.
         match self.mails.strike(&undo.input.order_id) {
             Some(Mail { order_id, customer_id }) => {

@@ -23,6 +23,8 @@ use crate::trouble::Troubles;
 
 /// How many orders are under way at once. The rest of the file is not read before there is room.
 const UNDER_WAY_MAX: usize = 64;
+/// How often an order that waits for an operator is looked at.
+const OPERATOR_LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 pub(crate) struct Desk {
     pub(crate) sagas: Sagas<Order>,
@@ -94,9 +96,26 @@ impl Desk {
     }
 
     async fn follow(&self, order: &Order, placed_at: Instant) {
-        match self.sagas.outcome(&order.order_id).await {
+        match self.outcome(&order.order_id).await {
             Ok(outcome) => self.ended(order, &outcome, placed_at.elapsed()),
             Err(error) => self.tally().fault(format!("order {}: {error}", order.order_id)),
+        }
+    }
+
+    /// How it ended, or that it is parked where nobody is to mend it.
+    async fn outcome(&self, id: &str) -> Result<Outcome, saga::Error> {
+        let mut was_parked = false;
+        loop {
+            let outcome = self.sagas.outcome(id).await?;
+            if outcome.status != Status::Parked || !self.troubles.needs_operator(id) {
+                return Ok(outcome);
+            }
+            if !was_parked {
+                let text = format!("order {id} is parked and waits for an operator: saga show checkout/{id}");
+                self.screen.verdict(Tone::Bad, text);
+                was_parked = true;
+            }
+            tokio::time::sleep(OPERATOR_LOOK_INTERVAL).await;
         }
     }
 

@@ -85,6 +85,7 @@ impl Step<Purchase, HistoryUpdated> for History {
 #[async_trait]
 impl Compensation<Purchase, HistoryUpdated> for History {
     async fn undo(&self, undo: Undo<Purchase, HistoryUpdated>, ctx: &StepContext) -> Result<(), StepError> {
+        self.trouble.begin_undo(ctx, &undo.input.order_id)?;
         // After a failure nobody knows whether the entry was made: `undo.output` is `None` then, and the book is asked.
         let Some(Purchase { order_id, customer_id }) = self.entries.strike(&undo.input.order_id) else {
             self.screen.event(ctx, Tone::Plain, "undo: no entry was made");

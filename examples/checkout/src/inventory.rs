@@ -82,6 +82,7 @@ impl Step<Reserve, InventoryChecked> for Inventory {
 #[async_trait]
 impl Compensation<Reserve, InventoryChecked> for Inventory {
     async fn undo(&self, undo: Undo<Reserve, InventoryChecked>, ctx: &StepContext) -> Result<(), StepError> {
+        self.trouble.begin_undo(ctx, &undo.input.order_id)?;
         // The book knows best whether something was reserved; `undo.output` may be unknown.
         let Some(reserved) = self.reservations.strike(&undo.input.order_id) else {
             self.screen.event(ctx, Tone::Plain, "undo: nothing was reserved");

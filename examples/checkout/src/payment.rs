@@ -80,6 +80,7 @@ impl Step<Charge, PaymentValidated> for Payment {
 #[async_trait]
 impl Compensation<Charge, PaymentValidated> for Payment {
     async fn undo(&self, undo: Undo<Charge, PaymentValidated>, ctx: &StepContext) -> Result<(), StepError> {
+        self.trouble.begin_undo(ctx, &undo.input.order_id)?;
         // The book knows best whether there was a charge; `undo.output` may be unknown.
         match self.charges.strike(&undo.input.order_id) {
             Some(charge) => {

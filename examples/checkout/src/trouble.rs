@@ -4,7 +4,7 @@ use std::future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use saga::StepContext;
+use saga::{StepContext, StepError};
 
 use crate::show::{Screen, Tone};
 
@@ -48,6 +48,8 @@ pub(crate) type Picks = [Option<u64>; 4];
 pub(crate) struct Plan {
     /// Refuse, or be down.
     pub(crate) fail: Picks,
+    /// Fail to undo what was done, however often.
+    pub(crate) fail_undo: Picks,
     /// Do the work, and never answer.
     pub(crate) silent: Picks,
     /// Take that much longer.
@@ -81,6 +83,11 @@ impl Troubles {
     /// Whether something is to go wrong with this order.
     pub(crate) fn spoil(&self, order_id: &str) -> bool {
         SubCase::ALL.into_iter().any(|case| self.fails(case, order_id) || self.is_silent(case, order_id))
+    }
+
+    /// Whether undoing this order is to fail somewhere, so that somebody must come and see.
+    pub(crate) fn needs_operator(&self, order_id: &str) -> bool {
+        SubCase::ALL.into_iter().any(|case| is_picked(self.plan.fail_undo[case as usize], order_id))
     }
 
     fn fails(&self, case: SubCase, order_id: &str) -> bool {
@@ -129,6 +136,16 @@ impl Trouble {
     /// Whether this order is to fail here.
     pub(crate) fn fails(&self, order_id: &str) -> bool {
         self.troubles.fails(self.case, order_id)
+    }
+
+    /// Where undoing is to fail: it does, every time.
+    pub(crate) fn begin_undo(&self, ctx: &StepContext, order_id: &str) -> Result<(), StepError> {
+        if !is_picked(self.troubles.plan.fail_undo[self.case as usize], order_id) {
+            return Ok(());
+        }
+        let reason = "its undo fails, as --fail-undo asks";
+        self.screen.event(ctx, Tone::Bad, reason);
+        Err(StepError::retry(reason))
     }
 
     /// Where answers are to be lost: the work is done, and nobody will ever hear of it.

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::engine::Engine;
-use super::input::{CancelInput, Decided, Input, NamedVerb, OperateInput, ReplyInput, StartInput};
+use super::input::{CancelInput, Decided, Input, OperateInput, ReplyInput, StartInput};
 use super::options::CoordinatorOptions;
 use super::sagas::{CancelAnswer, StartError, Started};
 use super::slot::Slot;
 use crate::error::{Error, ErrorKind};
 use crate::machine::{Event, Impossible, Instance};
 use crate::ports::Append;
-use crate::record::{Entry, Fact, Operation, SagaKey, Status, Timestamp, Verb};
+use crate::record::{Entry, Fact, NamedVerb, Operation, SagaKey, Status, Timestamp, Verb};
 
 impl Engine {
     pub(super) fn decide_queued(&mut self) {

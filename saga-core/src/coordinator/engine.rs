@@ -14,7 +14,7 @@ use super::commit::Appended;
 use super::dispatch::Performed;
 use super::input::{Addressed, Input, Settling};
 use super::intake::{Reader, readers};
-use super::load::Loaded;
+use super::load::{Loaded, describe};
 use super::options::CoordinatorOptions;
 use super::outcome::Outcome;
 use super::registry::Registry;
@@ -91,6 +91,7 @@ impl Coordinator {
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let readers = readers(&self.shared).await?;
         let tenure = Tenure::begin(&self.shared).await?;
+        describe(&self.shared).await;
         let mut engine = Engine::new(self.shared, readers, tenure);
         engine.work.push(receive(self.requests, false));
         engine.starts = Some(self.starts);

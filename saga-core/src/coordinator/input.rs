@@ -10,7 +10,7 @@ use crate::definition::Definition;
 use crate::error::Error;
 use crate::machine::Event;
 use crate::ports::{Delivery, Settlement};
-use crate::record::{Action, HeldInput, Payload, Report, Resolution, RunId, SagaKey, Timestamp};
+use crate::record::{Action, HeldInput, NamedVerb, Payload, Report, RunId, SagaKey, Timestamp};
 
 /// An input for one saga. It is kept until its consequences are durable, and decided anew if they could not be made so.
 #[derive(Debug)]
@@ -68,14 +68,6 @@ pub(super) struct OperateInput {
     pub(super) who: Arc<str>,
     pub(super) why: Arc<str>,
     pub(super) answer: oneshot::Sender<Result<(), Error>>,
-}
-
-/// An operator's verb, its step by name.
-#[derive(Clone, Debug)]
-pub(super) enum NamedVerb {
-    Retry { step: Option<Arc<str>> },
-    Resolve { step: Arc<str>, resolution: Resolution },
-    Abandon,
 }
 
 /// Where an input came from, and so where its answer goes.

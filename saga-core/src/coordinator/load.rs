@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::engine::{Engine, Happening, RETRY_DELAY};
+use super::engine::{Engine, Happening, RETRY_DELAY, Shared};
 use super::input::{Decided, Input};
 use super::sagas::{CancelAnswer, StartError, Started};
 use crate::error::{Error, ErrorKind};
@@ -200,6 +200,14 @@ impl Engine {
     fn conclude(&mut self, input: Input, decided: Decided) {
         self.woken -= usize::from(matches!(input, Input::Wake { .. }));
         self.to_settle.extend(input.conclude(decided));
+    }
+}
+
+/// Tells the log what the definitions look like. Nothing depends on it but tools.
+pub(super) async fn describe(shared: &Shared) {
+    let outlines: Vec<_> = shared.registry.all().map(|known| known.outline()).collect();
+    if let Err(error) = shared.log.describe(&outlines).await {
+        tracing::warn!(%error, "the saga log keeps no outline of the definitions; tools will not know their steps");
     }
 }
 

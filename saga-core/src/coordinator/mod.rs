@@ -31,6 +31,5 @@ mod wake;
 pub use engine::Coordinator;
 pub use options::CoordinatorOptions;
 pub use outcome::Outcome;
-#[cfg(feature = "testing")]
 pub(crate) use outcome::describe;
 pub use sagas::{CancelAnswer, Sagas, StartError, Started};

@@ -7,13 +7,13 @@ use thiserror::Error as ThisError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::engine::Shared;
-use super::input::{Addressed, CancelInput, From, Input, NamedVerb, OperateInput, StartInput};
+use super::input::{Addressed, CancelInput, From, Input, OperateInput, StartInput};
 use super::outcome::Outcome;
 use crate::definition::Saga;
 use crate::error::{Error, ErrorKind};
 use crate::machine::{Instance, View};
 use crate::ports::{DeadLetter, Query, Record, StoredSaga, Summary};
-use crate::record::{InvalidName, Resolution, RunId, SagaId, SagaKey, Status};
+use crate::record::{InvalidName, NamedVerb, Resolution, RunId, SagaId, SagaKey, Status};
 use crate::wire::Command;
 
 /// A handle to start, see and operate the sagas of one definition. Cloning it is cheap.

@@ -156,15 +156,25 @@ impl<In: Serialize + DeserializeOwned + Send + Sync + 'static> SagaBuilder<In> {
         topic: &str,
         codec: impl Fn(&Message) -> Result<StartRequest<In>, CodecError> + Send + Sync + 'static,
     ) -> &mut Self {
-        let edge = self.draft.topic(topic).map(|topic| TriggerEdge { topic, codec: typed_start(codec) });
+        self.add_trigger(topic, false, codec)
+    }
+
+    fn add_trigger(
+        &mut self,
+        topic: &str,
+        is_default: bool,
+        codec: impl Fn(&Message) -> Result<StartRequest<In>, CodecError> + Send + Sync + 'static,
+    ) -> &mut Self {
+        let topic = self.draft.topic(topic);
+        let edge = topic.map(|topic| TriggerEdge { topic, codec: typed_start(codec), is_default });
         self.draft.triggers.extend(edge);
         self
     }
 
     /// Starts the saga for every message on `topic`: its payload is the input as JSON; its CloudEvents `subject`, or without one its key,
-    /// is the saga's id.
+    /// is the saga's id. [`Saga::start_message`] makes such messages.
     pub fn trigger_default(&mut self, topic: &str) -> &mut Self {
-        self.trigger(topic, start_by_subject)
+        self.add_trigger(topic, true, start_by_subject)
     }
 
     /// Cancels sagas by messages on `topic`, as `codec` reads them. A message it refuses goes to the dead letters.

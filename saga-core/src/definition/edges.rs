@@ -95,6 +95,8 @@ pub(super) fn announcement_body<In: DeserializeOwned, Body: Serialize>(
 pub(crate) struct TriggerEdge {
     pub(crate) topic: Topic,
     pub(crate) codec: Codec<StartRequest>,
+    /// Whether it reads what [`Saga::start_message`](super::Saga::start_message) makes.
+    pub(crate) is_default: bool,
 }
 
 /// A topic whose messages cancel the saga.

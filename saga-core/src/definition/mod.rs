@@ -10,6 +10,7 @@ mod digest;
 mod draft;
 mod edges;
 mod erased;
+mod outline;
 mod saga;
 mod validate;
 

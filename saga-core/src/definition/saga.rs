@@ -9,7 +9,8 @@ use super::builder::SagaBuilder;
 use super::canonical::canonical;
 use super::erased::Definition;
 use crate::error::{Error, ErrorKind};
-use crate::record::{DefinitionRef, Digest, Payload};
+use crate::record::{DefinitionRef, Digest, Payload, SagaId};
+use crate::wire::{Message, attributes};
 
 /// A saga: steps in different services that end either all done or all undone. Cloning shares it.
 ///
@@ -76,6 +77,33 @@ impl<In: Serialize + DeserializeOwned + Send + Sync + 'static> Saga<In> {
             let what = format!("the input of saga {:?} cannot be written as JSON: {reason}", self.name());
             Error::new(ErrorKind::Invalid, what)
         })
+    }
+
+    /// The message that starts a saga, for its first topic of [`trigger_default`](SagaBuilder::trigger_default), by whoever would rather
+    /// publish than call: an outbox, a service without a coordinator. It has a random id; the saga's id is its key.
+    ///
+    /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) when there is no such topic, the id cannot be one, or the input cannot be written as JSON.
+    pub fn start_message(&self, id: impl AsRef<str>, input: &In) -> Result<Message, Error> {
+        let invalid = |problem: String| Error::new(ErrorKind::Invalid, problem);
+        let trigger =
+            self.definition.triggers.iter().find(|trigger| trigger.is_default).ok_or_else(|| {
+                let name = self.name();
+                invalid(format!(
+                    "saga {name:?} has no topic for its starts: add trigger_default(\"{name}.start\")"
+                ))
+            })?;
+        let id = SagaId::new(id.as_ref()).map_err(|error| invalid(error.to_string()))?;
+        let headers = [
+            (attributes::SPECVERSION, "1.0"),
+            (attributes::TYPE, "saga.start"),
+            (attributes::SOURCE, &*self.definition.source),
+            (attributes::SUBJECT, id.as_str()),
+            (attributes::CONTENT_TYPE, "application/json"),
+            (attributes::SAGA, self.name()),
+        ];
+        let message = Message::new(trigger.topic.clone(), self.encode_input(input)?).with_headers(headers);
+        Ok(message.keyed(id.shared()))
     }
 }
 

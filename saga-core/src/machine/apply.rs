@@ -102,6 +102,8 @@ impl State {
             Fact::HeldTaken => {
                 self.held.pop_front().ok_or("nothing is held")?;
             }
+            // It is there to be read.
+            Fact::OperationRefused { .. } => {}
         }
         self.version += 1;
         self.changed_at = at;
@@ -335,6 +337,7 @@ const fn is_progress(fact: &Fact) -> bool {
             | Fact::AnnouncementRefused { .. }
             | Fact::Held { .. }
             | Fact::HeldTaken
+            | Fact::OperationRefused { .. }
             | Fact::LateSuccess { .. }
     )
 }

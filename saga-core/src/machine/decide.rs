@@ -206,6 +206,13 @@ impl Deciding<'_> {
         while let Some(input) = self.state.held.front().cloned() {
             match input {
                 HeldInput::Cancel { who, why } => self.cancel(who, why),
+                HeldInput::Operate { verb, who, why } => {
+                    let refused = self.operate_named(&verb, Arc::clone(&who), Arc::clone(&why));
+                    if let Err(impossible) = refused {
+                        let reason = impossible.to_string().into();
+                        self.record(Fact::OperationRefused { who, why, reason });
+                    }
+                }
                 HeldInput::Reply { step, action, round, report } => {
                     if let Some(step) = self.definition.step_index(&step) {
                         let _impossible = self.reply(step, action, round, report);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::decide::{Deciding, Impossible};
 use super::state::{Callback, Forward, Phase, Undo};
 use crate::contract::Kind;
-use crate::record::{Announcement, Cause, Ending, Fact, Operation, Resolution, StepIndex, Verb};
+use crate::record::{Announcement, Cause, Ending, Fact, NamedVerb, Operation, Resolution, StepIndex, Verb};
 
 impl Deciding<'_> {
     pub(super) fn operate(&mut self, operation: Operation) -> Result<(), Impossible> {
@@ -39,6 +39,27 @@ impl Deciding<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The same, of a step by its name.
+    pub(super) fn operate_named(
+        &mut self,
+        verb: &NamedVerb,
+        who: Arc<str>,
+        why: Arc<str>,
+    ) -> Result<(), Impossible> {
+        let index = |name: &Arc<str>| {
+            let step = self.definition.step_index(name);
+            step.ok_or_else(|| not_allowed(format!("there is no step {name}")))
+        };
+        let verb = match verb {
+            NamedVerb::Retry { step } => Verb::Retry { step: step.as_ref().map(index).transpose()? },
+            NamedVerb::Resolve { step, resolution } => {
+                Verb::Resolve { step: index(step)?, resolution: resolution.clone() }
+            }
+            NamedVerb::Abandon => Verb::Abandon,
+        };
+        self.operate(Operation { verb, who, why })
     }
 
     /// What a `retry` of one step, or of all, would try again. Empty when it is only the callback.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use thiserror::Error as ThisError;
 
 use crate::error::Error;
-use crate::record::{Cause, DefinitionRef, Ending, Entry, RunId, SagaKey, Status, Timestamp};
+use crate::record::{Cause, DefinitionRef, Ending, Entry, Outline, RunId, SagaKey, Status, Timestamp};
 
 /// The saga log: the record of every saga, and the one clock and queue by which sagas are woken.
 ///
@@ -61,6 +61,17 @@ pub trait SagaLog: Send + Sync + Debug {
 
     /// How many sagas there are, by definition and status.
     async fn census(&self) -> Result<Vec<Census>, Error>;
+
+    /// Keeps what definitions look like, for people and tools that have not the definitions. What was kept of the same definition before is
+    /// replaced.
+    async fn describe(&self, outlines: &[Outline]) -> Result<(), Error>;
+
+    /// What operators did, the oldest first, at most `limit`: of one saga, or of all. It outlives the sagas' records. `append` files it, of entries
+    /// for which [`Fact::is_operators`](crate::record::Fact::is_operators) says so.
+    async fn audit(&self, key: Option<SagaKey>, limit: usize) -> Result<Vec<Audited>, Error>;
+
+    /// What is kept of definitions, in the order of their names, versions and digests. What cannot be read is left out.
+    async fn outlines(&self) -> Result<Vec<Outline>, Error>;
 }
 
 /// How many entries a saga has; 0 before its first.
@@ -195,6 +206,19 @@ pub struct Summary {
     pub changed_at: Timestamp,
     /// When it is to be woken.
     pub wake_at: Option<Timestamp>,
+}
+
+/// Something that an operator did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audited {
+    /// To which saga.
+    pub key: SagaKey,
+    /// To which start of it.
+    pub run: RunId,
+    /// What that is pinned to.
+    pub definition: DefinitionRef,
+    /// When and what, as it stands in the saga's record.
+    pub entry: Entry,
 }
 
 /// A line of the census.

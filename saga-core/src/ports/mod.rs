@@ -29,8 +29,8 @@ pub use inbox::{
     Claim, ClaimAnswer, ClaimToken, Completed, Completion, Effects, Inbox, Known, Performed, Task,
 };
 pub use log::{
-    Append, AppendError, Census, Lease, Query, Record, SagaLog, StoredSaga, Summary, Tombstone, Version,
-    Woken,
+    Append, AppendError, Audited, Census, Lease, Query, Record, SagaLog, StoredSaga, Summary, Tombstone,
+    Version, Woken,
 };
 pub(crate) use step::StepErrorKind;
 pub use step::{Compensation, Step, StepContext, StepError, Undo};

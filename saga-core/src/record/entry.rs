@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cause, DefinitionRef, Ending, Payload, RunId, Timestamp};
+use super::{Cause, DefinitionRef, Ending, HeldInput, Operation, Payload, Resolution, RunId, Timestamp};
 
 /// One line of a saga's record: something that happened, and when.
 ///
@@ -196,6 +196,28 @@ pub enum Fact {
     },
     /// The oldest held input has been dealt with.
     HeldTaken,
+    /// An operator's action that was held did not fit when it was its turn: nothing was done.
+    OperationRefused {
+        /// Who asked.
+        who: Arc<str>,
+        /// Why, in their words.
+        why: Arc<str>,
+        /// What stood in the way.
+        reason: Arc<str>,
+    },
+}
+
+impl Fact {
+    /// Whether an operator did it, or asked for it, or was refused: what stays in the log's audit when the saga's record is pruned.
+    pub const fn is_operators(&self) -> bool {
+        matches!(
+            self,
+            Self::Held { input: HeldInput::Cancel { .. } | HeldInput::Operate { .. } }
+                | Self::Operated { .. }
+                | Self::OperationRefused { .. }
+                | Self::Resolved { .. }
+        )
+    }
 }
 
 /// The place of a step in its definition, from 0, in the order of declaration.
@@ -306,55 +328,6 @@ pub struct PlanItem {
     pub action: Action,
 }
 
-/// What an operator declares a step to be.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Resolution {
-    /// It is done, with this output.
-    Done {
-        /// Taken as what the step returned.
-        output: Payload,
-    },
-    /// It had no effect, and will have none.
-    NoEffect,
-    /// Its effect was undone by other means.
-    Undone,
-}
-
-/// What an operator can do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "verb", rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Verb {
-    /// Try again, in a new round: one step, or everything that is stuck, or the refused callback.
-    Retry {
-        /// Only this step.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        step: Option<StepIndex>,
-    },
-    /// Declare what a step is.
-    Resolve {
-        /// The step.
-        step: StepIndex,
-        /// What it is.
-        resolution: Resolution,
-    },
-    /// End the saga as it stands.
-    Abandon,
-}
-
-/// An operator's action, with who and why, kept in the saga's record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Operation {
-    /// What.
-    #[serde(flatten)]
-    pub verb: Verb,
-    /// Who asked.
-    pub who: Arc<str>,
-    /// Why, in their words.
-    pub why: Arc<str>,
-}
-
 /// What a saga can tell the world on a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -388,29 +361,4 @@ impl fmt::Display for Announcement {
             Self::Abandoned => "abandoned",
         })
     }
-}
-
-/// An input kept in the log until a coordinator that knows the saga's definition comes by. Steps are by name: whoever
-/// wrote this could not resolve them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "input", rename_all = "kebab-case")]
-pub enum HeldInput {
-    /// A participant's reply.
-    Reply {
-        /// The step's name.
-        step: Arc<str>,
-        /// What the participant was asked.
-        action: Action,
-        /// In which round.
-        round: u32,
-        /// What it said.
-        report: Report,
-    },
-    /// A request to cancel.
-    Cancel {
-        /// Who asked.
-        who: Arc<str>,
-        /// Why, in their words.
-        why: Arc<str>,
-    },
 }

@@ -9,9 +9,9 @@ use super::recorder::Recorder;
 use crate::error::Error;
 use crate::memory::{MemoryLog, lock};
 use crate::ports::{
-    Append, AppendError, Census, Clock, Lease, Query, Record, SagaLog, Summary, Version, Woken,
+    Append, AppendError, Audited, Census, Clock, Lease, Query, Record, SagaLog, Summary, Version, Woken,
 };
-use crate::record::{DefinitionRef, SagaKey, Timestamp};
+use crate::record::{DefinitionRef, Outline, SagaKey, Timestamp};
 
 /// The in-memory log, writing down what is appended.
 ///
@@ -106,5 +106,17 @@ impl SagaLog for RecordingLog {
 
     async fn census(&self) -> Result<Vec<Census>, Error> {
         self.inner.census().await
+    }
+
+    async fn describe(&self, outlines: &[Outline]) -> Result<(), Error> {
+        self.inner.describe(outlines).await
+    }
+
+    async fn outlines(&self) -> Result<Vec<Outline>, Error> {
+        self.inner.outlines().await
+    }
+
+    async fn audit(&self, key: Option<SagaKey>, limit: usize) -> Result<Vec<Audited>, Error> {
+        self.inner.audit(key, limit).await
     }
 }

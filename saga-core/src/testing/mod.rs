@@ -54,7 +54,6 @@
 
 mod bus;
 mod callback;
-mod facts;
 mod fault;
 mod harness;
 mod log;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::facts::in_words;
 use super::timeline::{Moment, Timeline};
 use crate::definition::Definition;
 use crate::memory::lock;
+use crate::operator::in_words;
 use crate::ports::{Append, DeadLetter, Ended};
 use crate::record::{Action, Entry, RunId, SagaId, Status, Timestamp};
 use crate::wire::{Message, attributes};

@@ -6,7 +6,7 @@
 pub const SPECVERSION: &str = "ce-specversion";
 /// CloudEvents `source`: which service and saga it comes from.
 pub const SOURCE: &str = "ce-source";
-/// CloudEvents `type`: `saga.command`, `saga.reply`, `saga.announcement` or the user's own.
+/// CloudEvents `type`: `saga.command`, `saga.reply`, `saga.announcement`, `saga.start` or the user's own.
 pub const TYPE: &str = "ce-type";
 /// CloudEvents `subject`: the saga id.
 pub const SUBJECT: &str = "ce-subject";

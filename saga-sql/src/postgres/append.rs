@@ -11,6 +11,7 @@ use saga_core::record::{DefinitionRef, RunId, SagaKey, Timestamp};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, Row};
 
+use super::audit;
 use super::connect::TimedOut;
 use super::log::Inner;
 use super::write::{insert_new, write_known};
@@ -108,6 +109,7 @@ async fn transact(
     if !known.is_empty() {
         write_known(inner, &mut transaction, known, now).await?;
     }
+    audit::file(inner, &mut transaction, batch, &plan.answers).await?;
     let committed = transaction.commit().await;
     committed.map_err(|error| Failure::Committing(told("the commit to the saga log failed", error)))?;
     Ok(plan.answers)

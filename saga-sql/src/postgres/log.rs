@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use saga_core::Error;
-use saga_core::ports::{Append, AppendError, Census, Lease, Query, Record, SagaLog, Summary, Version, Woken};
-use saga_core::record::{DefinitionRef, SagaKey};
+use saga_core::ports::{
+    Append, AppendError, Audited, Census, Lease, Query, Record, SagaLog, Summary, Version, Woken,
+};
+use saga_core::record::{DefinitionRef, Outline, SagaKey};
 
 use super::config::PostgresConfig;
 use super::connect::Database;
-use super::{append, lease, read, wake};
+use super::{append, audit, lease, outline, read, wake};
 use crate::schema::postgres::LOG;
 
 /// A [`SagaLog`] in PostgreSQL, for any number of coordinators on any machines. Cloning shares it.
@@ -115,5 +117,17 @@ impl SagaLog for PostgresLog {
 
     async fn census(&self) -> Result<Vec<Census>, Error> {
         read::census(&self.inner).await
+    }
+
+    async fn describe(&self, outlines: &[Outline]) -> Result<(), Error> {
+        outline::describe(&self.inner, outlines).await
+    }
+
+    async fn audit(&self, key: Option<SagaKey>, limit: usize) -> Result<Vec<Audited>, Error> {
+        audit::read(&self.inner, key, limit).await
+    }
+
+    async fn outlines(&self) -> Result<Vec<Outline>, Error> {
+        outline::outlines(&self.inner).await
     }
 }

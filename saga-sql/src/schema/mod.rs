@@ -1,4 +1,4 @@
-//! The tables, and how they come to be: each component (the log, the inbox) has numbered steps, and the database keeps the number of the last.
+//! The tables, and how they come to be: each component (the log, the inbox, the outbox, the leases) has numbered steps, and the database keeps the number of the last.
 
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres;

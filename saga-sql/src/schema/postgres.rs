@@ -5,9 +5,16 @@ use sqlx::{AssertSqlSafe, Connection, Row};
 use super::Component;
 use crate::error::told;
 
-pub(crate) const LOG: Component = Component { name: "log", steps: &[include_str!("postgres_log_1.sql")] };
+pub(crate) const LOG: Component = Component {
+    name: "log",
+    steps: &[include_str!("postgres_log_1.sql"), include_str!("postgres_log_2.sql")],
+};
 pub(crate) const INBOX: Component =
     Component { name: "inbox", steps: &[include_str!("postgres_inbox_1.sql")] };
+pub(crate) const OUTBOX: Component =
+    Component { name: "outbox", steps: &[include_str!("postgres_outbox_1.sql")] };
+pub(crate) const LEASES: Component =
+    Component { name: "leases", steps: &[include_str!("postgres_leases_1.sql")] };
 
 /// Any number that nobody else uses for an advisory lock.
 const LOCK: i64 = 0x7361_6761_5f73_716c;

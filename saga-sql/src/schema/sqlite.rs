@@ -5,13 +5,18 @@ use sqlx::{AssertSqlSafe, Row};
 use super::Component;
 use crate::error::told;
 
-pub(crate) const LOG: Component = Component { name: "log", steps: &[include_str!("sqlite_log_1.sql")] };
+pub(crate) const LOG: Component =
+    Component { name: "log", steps: &[include_str!("sqlite_log_1.sql"), include_str!("sqlite_log_2.sql")] };
 pub(crate) const INBOX: Component = Component { name: "inbox", steps: &[include_str!("sqlite_inbox_1.sql")] };
+pub(crate) const OUTBOX: Component =
+    Component { name: "outbox", steps: &[include_str!("sqlite_outbox_1.sql")] };
+pub(crate) const LEASES: Component =
+    Component { name: "leases", steps: &[include_str!("sqlite_leases_1.sql")] };
 
 /// Brings a component's tables up to date. Several processes may do so at once.
 ///
 /// # Errors
-/// [`Invalid`](ErrorKind::Invalid) when the file has the other component: they must not share one. Otherwise as [`Component::missing`] says,
+/// [`Invalid`](ErrorKind::Invalid) when the file would hold a log and something else: the log has a file of its own. Otherwise as [`Component::missing`] says,
 /// and when the database does not answer or cannot be written.
 pub(crate) async fn update(
     connection: &mut SqliteConnection,
@@ -65,7 +70,8 @@ async fn refuse_other(
     component: &Component,
     place: &str,
 ) -> Result<(), Error> {
-    let query = sqlx::query("SELECT component FROM saga_schema WHERE component <> ?").bind(component.name);
+    let query = "SELECT component FROM saga_schema WHERE (component = 'log') <> (? = 'log')";
+    let query = sqlx::query(query).bind(component.name);
     let other = query.fetch_optional(connection).await;
     match other.map_err(|error| told(format!("the schema in {place} cannot be read"), error))? {
         None => Ok(()),

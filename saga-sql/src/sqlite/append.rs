@@ -12,6 +12,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteRow};
 use sqlx::{Arguments, AssertSqlSafe, Row};
 
+use super::audit;
 use super::program::{Program, ROWS_MAX, Statement};
 use super::writer::Writer;
 use crate::error::{copy, may_be_one_of_many, told};
@@ -85,6 +86,7 @@ async fn transact(writer: &mut Writer, batch: &[Append]) -> Result<Answers, Fail
     if !rows.is_empty() {
         write(writer, rows).await?;
     }
+    audit::file(writer, batch, &plan.answers).await?;
     let connection = writer.connection().await?;
     let committed = sqlx::raw_sql("COMMIT").execute(&mut *connection).await;
     committed.map_err(|error| Failure::Committing(told("the commit to the saga log failed", error)))?;

@@ -6,17 +6,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use saga_core::memory::TokioClock;
 use saga_core::ports::{
-    Append, AppendError, Census, Clock, Lease, Query, Record, SagaLog, Summary, Version, Woken,
+    Append, AppendError, Audited, Census, Clock, Lease, Query, Record, SagaLog, Summary, Version, Woken,
 };
-use saga_core::record::{DefinitionRef, SagaKey};
+use saga_core::record::{DefinitionRef, Outline, SagaKey};
 use saga_core::{Error, ErrorKind};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 use tokio::sync::{mpsc, oneshot};
 
 use super::config::SqliteLogConfig;
-use super::read;
 use super::writer::{Job, Writer};
+use super::{audit, read};
 use crate::error::{copy, told};
 use crate::schema;
 
@@ -144,5 +144,18 @@ impl SagaLog for SqliteLog {
 
     async fn census(&self) -> Result<Vec<Census>, Error> {
         read::census(&self.inner.readers).await
+    }
+
+    async fn describe(&self, outlines: &[Outline]) -> Result<(), Error> {
+        let outlines = outlines.to_vec();
+        self.job(|answer| Job::Describe { outlines, answer }).await?
+    }
+
+    async fn audit(&self, key: Option<SagaKey>, limit: usize) -> Result<Vec<Audited>, Error> {
+        audit::read(&self.inner.readers, key, limit).await
+    }
+
+    async fn outlines(&self) -> Result<Vec<Outline>, Error> {
+        read::outlines(&self.inner.readers).await
     }
 }

@@ -1,10 +1,13 @@
-//! The saga log and the inbox in SQLite, each in a file of its own.
+//! The saga log in a SQLite file of its own; the inbox, the outbox and leases in the file that has the user's own tables.
 
 mod append;
+mod audit;
 mod config;
 mod inbox;
 mod lease;
+mod leases;
 mod log;
+mod outbox;
 mod program;
 mod read;
 mod wake;
@@ -12,4 +15,6 @@ mod writer;
 
 pub use config::{SqliteLogConfig, Synchronous};
 pub use inbox::{SqliteInbox, SqliteInboxConfig};
+pub use leases::SqliteLeases;
 pub use log::SqliteLog;
+pub use outbox::SqliteOutbox;

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use saga_core::Error;
 use saga_core::ports::{Census, Query, Record, Summary};
-use saga_core::record::{SagaKey, Timestamp};
+use saga_core::record::{Outline, SagaKey, Timestamp};
 use sqlx::sqlite::{Sqlite, SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row};
 
 use super::writer::definition_of;
 use crate::error::{copy, told};
 use crate::reading::{Header, Part, assemble, definition, kept_since, summary};
-use crate::stored::{corrupt, named};
+use crate::stored::{corrupt, named, read_outline};
 
 /// One row for each append to a saga; of a tombstone one row.
 const LOAD: &str = "\
@@ -134,4 +134,14 @@ pub(super) async fn census(readers: &SqlitePool) -> Result<Vec<Census>, Error> {
     let mut lines = lines.collect::<Result<Vec<_>, Error>>()?;
     lines.sort_by(|a, b| (&a.definition, a.status).cmp(&(&b.definition, b.status)));
     Ok(lines)
+}
+
+pub(super) async fn outlines(readers: &SqlitePool) -> Result<Vec<Outline>, Error> {
+    let query = "\
+        SELECT name, version, digest, outline FROM saga_log_definitions WHERE outline IS NOT NULL \
+        ORDER BY name, version, digest";
+    let rows = sqlx::query(query).fetch_all(readers).await;
+    let rows =
+        rows.map_err(|error| told("the outlines of definitions cannot be read from the saga log", error))?;
+    Ok(rows.iter().filter_map(|row| read_outline(row.get(0), row.get(3))).collect())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use saga_core::Error;
 use saga_core::ports::{Append, AppendError, Clock, Lease, Version, Woken};
-use saga_core::record::{DefinitionRef, Timestamp};
+use saga_core::record::{DefinitionRef, Outline, Timestamp};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Row};
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +16,7 @@ use super::wake::Wake;
 use super::{append, lease, wake};
 use crate::error::told;
 use crate::reading::definition;
+use crate::stored::write_outline;
 
 /// How many calls are taken together.
 const GATHER_MAX: usize = 256;
@@ -45,7 +46,15 @@ pub(super) enum Job {
         max: usize,
         answer: oneshot::Sender<Result<Vec<Woken>, Error>>,
     },
+    Describe {
+        outlines: Vec<Outline>,
+        answer: oneshot::Sender<Result<(), Error>>,
+    },
 }
+
+const DESCRIBE: &str = "\
+    INSERT INTO saga_log_definitions (name, version, digest, outline) VALUES (?, ?, ?, ?) \
+    ON CONFLICT DO UPDATE SET outline = excluded.outline";
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -139,6 +148,9 @@ impl Writer {
                 let wake = Wake { owner: &owner, epoch, definitions: &definitions, max };
                 let _gone = answer.send(wake::wake(self, wake).await);
             }
+            Job::Describe { outlines, answer } => {
+                let _gone = answer.send(self.describe(outlines).await);
+            }
         }
     }
 
@@ -178,6 +190,19 @@ impl Writer {
             let inserted = insert.execute(&mut *connection).await;
             inserted.map_err(|error| told(format!("definition {definition} cannot be filed"), error))?;
             self.read_definitions().await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what definitions look like.
+    async fn describe(&mut self, outlines: Vec<Outline>) -> Result<(), Error> {
+        for outline in outlines {
+            let id = &outline.definition;
+            let failed = |error| told(format!("definition {id} cannot be described in the saga log"), error);
+            let connection = self.connection().await?;
+            let describe = sqlx::query(DESCRIBE).bind(Arc::clone(&id.name)).bind(i64::from(id.version));
+            let describe = describe.bind(id.digest.to_string()).bind(write_outline(&outline)?);
+            describe.execute(&mut *connection).await.map_err(failed)?;
         }
         Ok(())
     }

@@ -104,7 +104,7 @@ pub(super) async fn whatever_the_bus_does_the_ledger_adds_up(stand: Stand) {
         let participant = participant(&bus, stand.again().await, &calls);
         tokio::spawn(participant.run(std::future::pending()));
     }
-    let is_undone = |run: u128| run % 4 > 0;
+    let is_undone = |run: u128| !run.is_multiple_of(4);
     let executions = (0..RUNS).map(|run| command(run, Action::Execute));
     let undos = (0..RUNS).filter(|run| is_undone(*run)).map(|run| command(run, Action::Undo));
     let messages = executions.chain(undos).map(|command| command.into_message(topic("pay"), "/test"));

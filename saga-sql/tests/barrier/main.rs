@@ -1,5 +1,6 @@
 //! The barrier in databases: its contract, and handlers whose effect commits with their verdict, under real concurrency. PostgreSQL's cases
 //! are ignored unless `cargo xtask test` runs them, which starts a server.
+#![allow(clippy::duplicate_mod, reason = "the cases are the same on each database")]
 
 /// Each case on a database, whose module `stand` names its types alike.
 macro_rules! on_database {

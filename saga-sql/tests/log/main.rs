@@ -3,6 +3,7 @@
 
 mod append;
 mod list;
+mod operators;
 mod stand;
 mod tombstones;
 mod wake;
@@ -53,6 +54,8 @@ on_every_log! {
     tombstones::of_a_start_and_an_end_at_once_the_end_holds,
     list::sagas_are_listed_in_the_order_of_their_keys,
     list::the_census_counts_what_is_kept,
+    operators::outlines_of_definitions_are_kept,
+    operators::what_operators_did_outlives_the_record,
     wake::a_lease_is_renewed_until_it_runs_out,
     wake::a_new_lease_ends_the_owners_older_one,
     wake::the_longest_due_wake_first_and_nobody_early,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use saga_core::memory::TokioClock;
 use saga_core::ports::{AppendError, Record, SagaLog};
 use saga_core::{Error, ErrorKind};
-use saga_sql::sqlite::{SqliteInbox, SqliteInboxConfig, SqliteLog, SqliteLogConfig};
+use saga_sql::sqlite::{
+    SqliteInbox, SqliteInboxConfig, SqliteLeases, SqliteLog, SqliteLogConfig, SqliteOutbox,
+};
 use saga_sql::sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use saga_sql::sqlx::{AssertSqlSafe, ConnectOptions, Row, query, raw_sql};
 
@@ -101,6 +103,41 @@ async fn a_log_and_a_barrier_do_not_share_a_file() {
     let books = SqliteInboxConfig::new(&other);
     drop(SqliteInbox::open(books, Arc::new(TokioClock::new())).await.unwrap());
     assert_eq!(open(&other).await.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+/// As the version before wrote it, with a saga in it.
+#[tokio::test]
+async fn an_older_schema_is_brought_up_to_date() {
+    let folder = Folder::new("older");
+    let log = folder.open().await;
+    assert!(matches!(log.append(vec![at("a", 0)]).await[0], Ok(1)));
+    drop(log);
+    let older = "DROP TABLE saga_log_audit; ALTER TABLE saga_log_definitions DROP COLUMN outline; \
+        UPDATE saga_schema SET version = 1";
+    raw_sql(older).execute(&mut folder.connection().await).await.unwrap();
+    let log = folder.open().await;
+    assert!(matches!(log.append(vec![at("a", 1)]).await[0], Ok(2)));
+    assert_eq!(log.outlines().await.unwrap(), []);
+    assert_eq!(log.audit(None, 10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn only_the_log_wants_a_file_of_its_own() {
+    let folder = Folder::new("files");
+    let url = format!("sqlite:{}", folder.file().display());
+    let inbox = SqliteInbox::connect(&url).await.unwrap();
+    SqliteOutbox::on(inbox.pool().clone()).await.unwrap();
+    SqliteLeases::connect(&url).await.unwrap();
+    let error = SqliteLog::connect(&url).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    let other = Folder::new("the-log");
+    let _log = other.open().await;
+    let url = format!("sqlite:{}", other.file().display());
+    for error in
+        [SqliteOutbox::connect(&url).await.unwrap_err(), SqliteLeases::connect(&url).await.unwrap_err()]
+    {
+        assert!(error.to_string().contains("holds a saga log already"), "{error}");
+    }
 }
 
 #[tokio::test]

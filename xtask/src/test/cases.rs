@@ -6,8 +6,12 @@ use super::{Cases, Context, Outcome};
 use crate::built;
 use crate::command::{cargo, program, run_lines};
 
-/// Crates with tests of what a feature changes by being off. The run with all features cannot have them.
-const WITH_DEFAULTS: [&str; 3] = ["saga-rs", "saga-core", "saga-webhook"];
+/// The tests of what a feature changes by being off. The run with all features cannot have them.
+const WITH_DEFAULTS: [&[&str]; 3] = [
+    &["-p", "saga-rs", "--lib"],
+    &["-p", "saga-core", "--test", "compile_fail"],
+    &["-p", "saga-webhook", "--test", "webhook"],
+];
 
 /// Runs a package's tests in `tests/` with all features, those that need a server too; the variables say where it is.
 pub(super) fn with_servers(
@@ -29,7 +33,7 @@ pub(super) fn all_features(_: &Context) -> Outcome {
 
 /// One crate at a time: cargo gives crates that are built together each other's features.
 pub(super) fn defaults(_: &Context) -> Outcome {
-    let runs = WITH_DEFAULTS.map(|package| cargo_test(&["-p", package]));
+    let runs = WITH_DEFAULTS.map(cargo_test);
     outcome(runs.into_iter().try_fold(Cases::default(), |sum, run| run.map(|cases| sum + cases)))
 }
 

@@ -1,4 +1,6 @@
-//! The saga log and the barrier in SQLite and PostgreSQL, and the checkout with its log there.
+//! What is in SQLite and PostgreSQL: the saga log, the barrier, the outbox and leases; the checkout with its log there; and the tool `saga` beside it.
+
+mod operating;
 
 use std::path::Path;
 
@@ -34,6 +36,15 @@ fn check_all(context: &Context, variables: &[(String, String)]) -> Result<Cases,
         // Of an earlier run, whose orders would be the same purchases.
         let _none = std::fs::remove_file(format!("{}{end}", file.display()));
     }
+    let saga = built::binary("saga-cli", "saga")?;
+    let parked = target.join("checkout-parked.db");
+    for end in ["", "-wal", "-shm"] {
+        let _none = std::fs::remove_file(format!("{}{end}", parked.display()));
+    }
+    let schema = format!("parked_{}", std::process::id());
+    for log in [format!("sqlite:{}", parked.display()), format!("{url}?schema={schema}")] {
+        cases.count("an operator at work", operating::check(&example, &saga, &log));
+    }
     let schema = format!("checkout_{}", std::process::id());
     for log in [format!("sqlite:{}", file.display()), format!("{url}?schema={schema}")] {
         for trouble in [&[][..], &["--fail", "payment"]] {
@@ -41,13 +52,8 @@ fn check_all(context: &Context, variables: &[(String, String)]) -> Result<Cases,
             let orders = target.join(format!("{id}.jsonl"));
             write_orders(&orders, &id)?;
             let orders = orders.to_string_lossy();
-            match run(program(&example, [&["--log", &log, "--orders", &orders], trouble].concat())) {
-                Ok(()) => cases.passed += 1,
-                Err(why) => {
-                    println!("{why}");
-                    cases.failed += 1;
-                }
-            }
+            let args = [&["--log", &log, "--orders", &orders], trouble].concat();
+            cases.count("the checkout", run(program(&example, args)));
         }
     }
     Ok(cases)

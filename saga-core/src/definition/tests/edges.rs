@@ -53,6 +53,23 @@ fn the_default_trigger_takes_the_subject_or_the_key() {
 }
 
 #[test]
+fn a_start_message_is_what_the_default_trigger_reads() {
+    let saga = with(|saga| {
+        saga.trigger("orders", |_| Err("not this one".into()));
+        saga.trigger_default("checkout.start");
+    });
+    let message = saga.start_message("12345", &order()).unwrap();
+    assert_eq!((message.topic.as_str(), message.key.as_deref()), ("checkout.start", Some("12345")));
+    let started = (saga.definition().triggers[1].codec)(&message).unwrap();
+    let expected =
+        StartRequest { id: SagaId::new("12345").unwrap(), input: saga.encode_input(&order()).unwrap() };
+    assert_eq!(started, expected);
+    let refused = |saga: &Saga<Order>, id| saga.start_message(id, &order()).unwrap_err().to_string();
+    assert!(refused(&saga, "").contains("saga id \"\" is empty"));
+    assert!(refused(&with(|_| ()), "1").contains("add trigger_default(\"checkout.start\")"));
+}
+
+#[test]
 fn a_codec_of_the_user_s_reads_triggers_and_its_panic_is_a_refusal() {
     let saga = with(|saga| {
         saga.trigger("order-placed", |message| {

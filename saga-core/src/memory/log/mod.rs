@@ -24,9 +24,9 @@ use self::state::State;
 use crate::error::{Error, ErrorKind};
 use crate::memory::lock;
 use crate::ports::{
-    Append, AppendError, Census, Clock, Lease, Query, Record, SagaLog, Summary, Version, Woken,
+    Append, AppendError, Audited, Census, Clock, Lease, Query, Record, SagaLog, Summary, Version, Woken,
 };
-use crate::record::{DefinitionRef, Entry, SagaKey, Timestamp};
+use crate::record::{DefinitionRef, Entry, Outline, SagaKey, Timestamp};
 
 /// A [`SagaLog`] in this process. Cloning shares it: a coordinator that is dropped and built anew finds its sagas and leases again.
 ///
@@ -165,6 +165,27 @@ impl SagaLog for MemoryLog {
 
     async fn census(&self) -> Result<Vec<Census>, Error> {
         self.call("census", |state, _| Ok(state.census())).await
+    }
+
+    async fn describe(&self, outlines: &[Outline]) -> Result<(), Error> {
+        let described = outlines.iter().map(|outline| (outline.definition.clone(), outline.clone()));
+        self.call("describe", |state, _| {
+            state.outlines.extend(described);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn audit(&self, key: Option<SagaKey>, limit: usize) -> Result<Vec<Audited>, Error> {
+        self.call("audit", |state, _| {
+            let is_of = |line: &&Audited| key.as_ref().is_none_or(|key| line.key == *key);
+            Ok(state.audit.iter().filter(is_of).take(limit).cloned().collect())
+        })
+        .await
+    }
+
+    async fn outlines(&self) -> Result<Vec<Outline>, Error> {
+        self.call("outlines", |state, _| Ok(state.outlines.values().cloned().collect())).await
     }
 }
 

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -10,17 +10,22 @@ use super::tombs::{Tomb, Tombs};
 use super::wakes::Wakes;
 use crate::error::{Error, ErrorKind};
 use crate::memory::hash::FastHash;
-use crate::ports::{Append, AppendError, Record, StoredSaga, Tombstone, Version, Woken};
-use crate::record::{DefinitionRef, SagaKey, Timestamp};
+use crate::ports::{Append, AppendError, Audited, Record, StoredSaga, Tombstone, Version, Woken};
+use crate::record::{DefinitionRef, Outline, SagaKey, Timestamp};
 
 /// At most this many tombstones are taken down after a batch, so that no append waits long for it.
 const PRUNED_MAX: usize = 1_024;
+/// How many of the operators' actions are kept.
+const AUDIT_MAX: usize = 10_000;
 
 /// All that the log holds.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) owners: Owners,
     pub(super) definitions: Numbered<DefinitionRef>,
+    /// What operators did, the newest of it.
+    pub(super) audit: VecDeque<Audited>,
+    pub(super) outlines: BTreeMap<DefinitionRef, Outline>,
     pub(super) names: Numbered<Arc<str>>,
     pub(super) sagas: Sagas,
     pub(super) tombs: Tombs,
@@ -59,12 +64,24 @@ impl State {
             None | Some(Found::Tomb(_)) => return Err(AppendError::Conflict),
         };
         let version = append.expected + append.entries.len() as Version;
+        self.file_operators(&append);
         if let Some(tombstone) = append.settled {
             self.settle(hash, live, append.key, tombstone, now);
         } else if version > 0 {
             self.store(hash, live, append);
         }
         Ok(version)
+    }
+
+    fn file_operators(&mut self, append: &Append) {
+        for entry in append.entries.iter().filter(|entry| entry.fact.is_operators()) {
+            if self.audit.len() == AUDIT_MAX {
+                self.audit.pop_front();
+            }
+            let Append { key, run, definition, .. } = append;
+            let (key, definition, entry) = (key.clone(), definition.clone(), entry.clone());
+            self.audit.push_back(Audited { key, run: *run, definition, entry });
+        }
     }
 
     pub(super) fn load(&self, key: &SagaKey, now: Timestamp, limits: &Limits) -> Option<Record> {

@@ -2,9 +2,9 @@
 
 use crate::coordinator::describe;
 use crate::definition::Definition;
-use crate::record::{Action, Fact, FenceAnswer, PlanItem, Resolution, StepIndex, Verb};
+use crate::record::{Action, Fact, FenceAnswer, HeldInput, NamedVerb, PlanItem, Resolution, StepIndex, Verb};
 
-pub(super) fn in_words(fact: &Fact, definition: &Definition) -> String {
+pub(crate) fn in_words(fact: &Fact, definition: &Definition) -> String {
     let name = |step: &StepIndex| definition.step_name(*step);
     match fact {
         Fact::Started { .. } => "started".to_owned(),
@@ -43,7 +43,9 @@ fn of_the_saga(fact: &Fact, definition: &Definition) -> String {
             let verb = match &operation.verb {
                 Verb::Retry { step: None } => "retry".to_owned(),
                 Verb::Retry { step: Some(step) } => format!("retry {}", name(step)),
-                Verb::Resolve { step, .. } => format!("resolve {}", name(step)),
+                Verb::Resolve { step, resolution } => {
+                    format!("resolve {} as {}", name(step), resolved(resolution))
+                }
                 Verb::Abandon => "abandon".to_owned(),
             };
             format!("{verb} by {}: {}", operation.who, operation.why)
@@ -56,9 +58,28 @@ fn of_the_saga(fact: &Fact, definition: &Definition) -> String {
         Fact::CallbackFailed { attempt, reason } => format!("callback attempt {attempt} failed: {reason}"),
         Fact::CallbackAnswered => "callback answered".to_owned(),
         Fact::CallbackRefused { reason } => format!("callback refused: {reason}"),
-        Fact::Held { .. } => "input held for another version".to_owned(),
+        Fact::Held { input } => held(input),
         Fact::HeldTaken => "held input taken".to_owned(),
+        Fact::OperationRefused { who, reason, .. } => format!("refused to {who}: {reason}"),
         other => format!("{other:?}"),
+    }
+}
+
+fn held(input: &HeldInput) -> String {
+    match input {
+        HeldInput::Reply { .. } => "input held for another version".to_owned(),
+        HeldInput::Cancel { who, why } => format!("cancel asked for by {who}: {why}"),
+        HeldInput::Operate { verb, who, why } => {
+            let verb = match verb {
+                NamedVerb::Retry { step: None } => "retry".to_owned(),
+                NamedVerb::Retry { step: Some(step) } => format!("retry {step}"),
+                NamedVerb::Resolve { step, resolution } => {
+                    format!("resolve {step} as {}", resolved(resolution))
+                }
+                NamedVerb::Abandon => "abandon".to_owned(),
+            };
+            format!("{verb} asked for by {who}: {why}")
+        }
     }
 }
 
