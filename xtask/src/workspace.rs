@@ -91,7 +91,14 @@ impl Workspace {
 
     /// The members that go to crates.io.
     pub(crate) fn published(&self) -> impl Iterator<Item = &Package> {
-        self.members().filter(|package| package.publish.as_ref().is_none_or(|places| !places.is_empty()))
+        self.members().filter(|package| package.is_published())
+    }
+}
+
+impl Package {
+    /// Whether it goes to crates.io.
+    pub(crate) fn is_published(&self) -> bool {
+        self.publish.as_ref().is_none_or(|places| !places.is_empty())
     }
 }
 

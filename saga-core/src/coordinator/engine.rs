@@ -56,7 +56,7 @@ impl Coordinator {
     /// A coordinator of these definitions.
     ///
     /// # Errors
-    /// [`Invalid`](ErrorKind::Invalid) when one version of a saga is given twice.
+    /// [`Invalid`](crate::ErrorKind::Invalid) when one version of a saga is given twice.
     pub fn new(
         bus: Arc<dyn EventBus>,
         log: Arc<dyn SagaLog>,
@@ -76,7 +76,7 @@ impl Coordinator {
     /// A handle to start and see sagas of this definition.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) when this coordinator was not given the definition.
+    /// [`NotFound`](crate::ErrorKind::NotFound) when this coordinator was not given the definition.
     pub fn sagas<In>(&self, saga: &Saga<In>) -> Result<Sagas<In>, Error> {
         Sagas::new(Arc::clone(&self.shared), saga)
     }

@@ -1,5 +1,8 @@
 //! Whether the crates could be published as they are.
 
+use std::fs;
+use std::io::ErrorKind;
+
 use super::{Context, Outcome};
 use crate::command::{cargo, output, program, run};
 use crate::workspace::Package;
@@ -9,12 +12,48 @@ pub(super) fn check(context: &Context) -> Outcome {
     if !missing.is_empty() {
         return Outcome::Failed(missing.join("; "));
     }
-    let mut command = cargo(["publish", "--workspace", "--dry-run"]);
+    let checked = pack(context).and_then(|()| build(context));
+    checked.into()
+}
+
+/// Packs every crate.
+fn pack(context: &Context) -> Result<(), String> {
+    let mut command = cargo(["package", "--workspace", "--no-verify"]);
+    for package in context.workspace.members().filter(|member| !member.is_published()) {
+        command.args(["--exclude", &package.name]);
+    }
     if is_dirty() {
         println!("there are uncommitted changes, so this shows less than a clean clone would");
         command.arg("--allow-dirty");
     }
-    run(command).into()
+    run(command)
+}
+
+/// Builds what was packed, with nothing else there. Not by `cargo publish --dry-run`, which would build every dependency anew for every crate.
+fn build(context: &Context) -> Result<(), String> {
+    let target = &context.workspace.target_directory;
+    let folder = target.join("packed");
+    let told = |error: std::io::Error| format!("{}: {error}", folder.display());
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(told(error)),
+        _ => fs::create_dir_all(&folder).map_err(told)?,
+    }
+    let (mut members, mut patches) = (String::new(), String::new());
+    for package in context.workspace.published() {
+        let name = format!("{}-{}", package.name, package.version);
+        let archive = target.join("package").join(format!("{name}.crate"));
+        run(program("tar".as_ref(), ["-xzf", &archive.to_string_lossy(), "-C", &folder.to_string_lossy()]))?;
+        members += &format!("{name:?}, ");
+        patches += &format!("{} = {{ path = {name:?} }}\n", package.name);
+    }
+    let manifest =
+        format!("[workspace]\nresolver = \"3\"\nmembers = [{members}]\n\n[patch.crates-io]\n{patches}");
+    let path = folder.join("Cargo.toml");
+    fs::write(&path, manifest).map_err(told)?;
+    fs::copy("Cargo.lock", folder.join("Cargo.lock")).map_err(told)?;
+    let mut command = cargo(["check", "--workspace", "--all-features", "--manifest-path"]);
+    command.arg(path).arg("--target-dir").arg(target);
+    run(command)
 }
 
 /// What crates.io or a reader of the crate's page would miss.
