@@ -1,3 +1,4 @@
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::schema::postgres::check_name;
 /// How to reach PostgreSQL, 12 or later. Every field but the connection itself can stand in the URL's query:
 /// `postgres://user:password@localhost/shop?schema=sagas`. What else stands there is for the driver, for example `sslmode=verify-full` and
 /// `sslrootcert=…`, `application_name`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(default)]
 pub struct PostgresConfig {
     /// Where the server is and who asks. In a URL: the rest of it. Its password is not shown.
@@ -50,6 +51,25 @@ impl Default for PostgresConfig {
             transaction_time_max_ms: TRANSACTION_TIME_MAX_MS,
             request_timeout_ms: 30_000,
         }
+    }
+}
+
+/// The driver's own shows the password.
+impl fmt::Debug for PostgresConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresConfig")
+            .field("host", &self.connection.get_host())
+            .field("port", &self.connection.get_port())
+            .field("database", &self.connection.get_database())
+            .field("schema", &self.schema)
+            .field("idempotency_window_ms", &self.idempotency_window_ms)
+            .field("connections_max", &self.connections_max)
+            .field("connect_timeout_ms", &self.connect_timeout_ms)
+            .field("rows_kept_for_ms", &self.rows_kept_for_ms)
+            .field("commands_kept_for_ms", &self.commands_kept_for_ms)
+            .field("transaction_time_max_ms", &self.transaction_time_max_ms)
+            .field("request_timeout_ms", &self.request_timeout_ms)
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,7 +138,8 @@ mod tests {
         assert_eq!((config.schema.as_deref(), config.connections_max), (Some("sagas"), 3));
         assert_eq!((config.connection.get_host(), config.connection.get_port()), ("db", 6543));
         assert_eq!(config.connection.get_database(), Some("shop"));
-        assert!(!format!("{config:?}").contains("p@ss"), "{config:?}");
+        let shown = format!("{config:?}");
+        assert!(shown.contains("sagas") && !shown.contains("p@ss"), "{shown}");
     }
 
     #[test]
