@@ -14,13 +14,12 @@ pub(crate) const DO: &str = "INSERT INTO effects (run, step, job, did, undid) VA
 /// Counts an undoing of it, if there is something to be undone.
 pub(crate) const UNDO: &str =
     "UPDATE effects SET undid = undid + 1 WHERE run = $1 AND step = $2 AND did > undid";
-/// Counts a call.
-pub(crate) const CALL: &str = "INSERT INTO calls (id, job, times) VALUES ($1, $2, 1) \
-    ON CONFLICT (id) DO UPDATE SET times = calls.times + 1";
+/// Keeps the id of a call.
+pub(crate) const CALL: &str = "INSERT INTO calls (id, job) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
 
 const TABLES: [&str; 2] = [
     "CREATE TABLE IF NOT EXISTS effects (run text, step text, job text, did bigint, undid bigint, PRIMARY KEY (run, step))",
-    "CREATE TABLE IF NOT EXISTS calls (id text PRIMARY KEY, job text, times bigint)",
+    "CREATE TABLE IF NOT EXISTS calls (id text PRIMARY KEY, job text)",
 ];
 
 /// The books of one kind of participant, wherever they are.
@@ -43,15 +42,16 @@ pub(crate) struct Line {
 pub(crate) fn url(place: &str, kind: &str) -> String {
     if place.starts_with("postgres") {
         let mark = if place.contains('?') { '&' } else { '?' };
-        format!("{place}{mark}schema={}_{kind}", schema(place))
+        format!("{place}{mark}schema={}", schema(kind))
     } else {
         format!("sqlite:{place}/{kind}.db")
     }
 }
 
-/// Where this run's tables are, told by its supervisor.
-fn schema(_: &str) -> String {
-    std::env::var(SCHEMA).unwrap_or_else(|_| "chaos".to_owned())
+/// The schema of a kind's tables in this run.
+fn schema(kind: &str) -> String {
+    let run = std::env::var(SCHEMA);
+    format!("{}_{kind}", run.as_deref().unwrap_or("chaos"))
 }
 
 /// The variable that holds how the schemas of this run begin.
@@ -62,7 +62,7 @@ impl Books {
     pub(crate) async fn open(place: &str, kind: &str) -> Result<Self, Failure> {
         if place.starts_with("postgres") {
             let options: PgConnectOptions = place.parse()?;
-            let options = options.options([("search_path", format!("{}_{kind}", schema(place)))]);
+            let options = options.options([("search_path", schema(kind))]);
             Ok(Self::Postgres(PgPoolOptions::new().max_connections(4).connect_lazy_with(options)))
         } else {
             let options = SqliteConnectOptions::new().filename(format!("{place}/{kind}.db"));
@@ -76,7 +76,7 @@ impl Books {
     pub(crate) async fn make(place: &str, kind: &str) -> Result<Self, Failure> {
         let books = Self::open(place, kind).await?;
         if place.starts_with("postgres") {
-            books.execute(&format!("CREATE SCHEMA IF NOT EXISTS {}_{kind}", schema(place)), &[]).await?;
+            books.execute(&format!("CREATE SCHEMA IF NOT EXISTS {}", schema(kind)), &[]).await?;
         }
         for table in TABLES {
             books.execute(table, &[]).await?;

@@ -1,6 +1,5 @@
 //! A coordinator in a process of its own.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,13 +45,8 @@ async fn serve(args: &Args) -> Result<(), Failure> {
 }
 
 /// Whoever is called writes it down.
+#[derive(Debug)]
 struct Calls(Books);
-
-impl fmt::Debug for Calls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Calls").finish_non_exhaustive()
-    }
-}
 
 #[async_trait]
 impl Callback for Calls {

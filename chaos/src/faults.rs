@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use saga_conformance::proxy::{Proxy, Weather};
-use tokio::process::Command;
+use saga_conformance::server::Server;
 use tokio::sync::watch;
 
 use crate::Failure;
@@ -24,10 +24,14 @@ pub(crate) struct Counts {
     pub(crate) database_restarts: AtomicU32,
 }
 
-/// Waits for so many milliseconds, or until it is over; then `false`.
-async fn wait(over: &mut watch::Receiver<bool>, milliseconds: Range<u64>) -> bool {
-    let time = Duration::from_millis(fastrand::u64(milliseconds));
+/// Waits for some time between these, or until it is over; then `false`.
+async fn wait(over: &mut watch::Receiver<bool>, time: Range<Duration>) -> bool {
+    let time = time.start + (time.end - time.start).mul_f64(fastrand::f64());
     tokio::time::timeout(time, over.wait_for(|is_over| *is_over)).await.is_err()
+}
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
 }
 
 /// Kills a process again and again, or pauses it for longer than its lease and its claims hold.
@@ -36,7 +40,7 @@ pub(crate) async fn torment(
     counts: &Counts,
     mut over: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
-    while wait(&mut over, 4_000..14_000).await {
+    while wait(&mut over, secs(4)..secs(14)).await {
         if let Some(how) = process.ended()? {
             return Err(how.into());
         }
@@ -61,7 +65,7 @@ pub(crate) async fn cut(
     counts: &Counts,
     mut over: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
-    while wait(&mut over, 8_000..16_000).await {
+    while wait(&mut over, secs(8)..secs(16)).await {
         if fastrand::bool() {
             proxy.set(Weather::Cut);
             count(&counts.cuts);
@@ -81,32 +85,19 @@ pub(crate) async fn cut(
 
 /// Kills a server and starts it again.
 pub(crate) async fn restart(
-    server: &str,
-    every: Range<u64>,
+    name: &str,
+    every: Range<Duration>,
     counter: &AtomicU32,
     mut over: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
+    let server = Server::from_env(name).ok_or("SAGA_SERVERS is not set: run `cargo xtask chaos`")?;
     while wait(&mut over, every.clone()).await {
-        serve("kill", server).await?;
+        server.kill().await?;
         count(counter);
         tokio::time::sleep(Duration::from_millis(fastrand::u64(0..1_000))).await;
-        serve("start", server).await?;
+        server.start().await?;
     }
     Ok(())
-}
-
-/// Hands on to whoever started the servers.
-async fn serve(verb: &str, server: &str) -> Result<(), Failure> {
-    let command =
-        std::env::var("SAGA_SERVERS").map_err(|_| "SAGA_SERVERS is not set: run `cargo xtask chaos`")?;
-    let mut words = command.split_whitespace();
-    let program = words.next().ok_or("SAGA_SERVERS is empty")?;
-    let output = Command::new(program).args(words).args([verb, server]).output().await?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(format!("{server} could not be told to {verb}: {said}").into())
 }
 
 fn count(counter: &AtomicU32) {

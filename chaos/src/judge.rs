@@ -130,7 +130,7 @@ mod tests {
             ("wrong", Status::Completed),
         ];
         let ended = ended.into_iter().map(|(id, status)| (id.to_owned(), status)).collect();
-        let mut lines = [all("good"), all("twice"), all("half"), all("wrong")].concat_lines();
+        let mut lines = ["good", "twice", "half", "wrong"].into_iter().flat_map(all).collect::<Vec<_>>();
         lines.retain(|line| !(line.job == "half" && line.step == "mail"));
         lines.push(line("back", "stock", 1, 1));
         lines.push(line("left", "stock", 1, 0));
@@ -142,22 +142,9 @@ mod tests {
         assert_eq!(counts, [1, 1, 5, 2, 1, 2], "{verdict:?}");
         assert_eq!((verdict.completed, verdict.rolled_back, verdict.parked), (4, 2, 0));
         assert!(!verdict.is_good());
-        let good = judge(
-            &placed[..2],
-            &ended,
-            &[all("good"), vec![line("back", "stock", 1, 1)]].concat_lines(),
-            &calls,
-        );
+        let mut few = all("good");
+        few.push(line("back", "stock", 1, 1));
+        let good = judge(&placed[..2], &ended, &few, &calls);
         assert!(good.is_good(), "{good:?}");
-    }
-
-    trait Concat {
-        fn concat_lines(self) -> Vec<Line>;
-    }
-
-    impl<const N: usize> Concat for [Vec<Line>; N] {
-        fn concat_lines(self) -> Vec<Line> {
-            self.into_iter().flatten().collect()
-        }
     }
 }

@@ -82,6 +82,20 @@ async fn work(job: &Job, step: &str) -> Result<(), StepError> {
     Ok(())
 }
 
+/// What each kind serves, by whichever handlers.
+macro_rules! serve_kind {
+    ($kind:expr, $service:expr, $execute:ident, $with_undo:ident) => {
+        if $kind == GOODS {
+            let service = $service.serve_with(&STOCK, $with_undo!("stock"), options());
+            let service = service.serve_with(&LABEL, $with_undo!("label"), options());
+            service.serve_with(&PARCEL, $execute!("parcel"), options())
+        } else {
+            let service = $service.serve_with(&MONEY, $with_undo!("money"), options());
+            service.serve_with(&MAIL, $execute!("mail"), options())
+        }
+    };
+}
+
 /// The same handlers for both databases.
 macro_rules! serve_on {
     ($function:ident, $inbox:ty) => {
@@ -105,14 +119,7 @@ macro_rules! serve_on {
                 };
             }
             let service = Service::builder(bus).inbox(Arc::new(inbox.clone()));
-            if kind == GOODS {
-                let service = service.serve_with(&STOCK, with_undo!("stock"), options());
-                let service = service.serve_with(&LABEL, with_undo!("label"), options());
-                service.serve_with(&PARCEL, execute!("parcel"), options())
-            } else {
-                let service = service.serve_with(&MONEY, with_undo!("money"), options());
-                service.serve_with(&MAIL, execute!("mail"), options())
-            }
+            serve_kind!(kind, service, execute, with_undo)
         }
     };
 }
@@ -148,12 +155,5 @@ fn without_barrier(bus: Arc<dyn EventBus>, kind: &str, books: Books) -> ServiceB
         }};
     }
     let service = Service::builder(bus).inbox(Arc::new(NoBarrier));
-    if kind == GOODS {
-        let service = service.serve_with(&STOCK, with_undo!("stock"), options());
-        let service = service.serve_with(&LABEL, with_undo!("label"), options());
-        service.serve_with(&PARCEL, execute!("parcel"), options())
-    } else {
-        let service = service.serve_with(&MONEY, with_undo!("money"), options());
-        service.serve_with(&MAIL, execute!("mail"), options())
-    }
+    serve_kind!(kind, service, execute, with_undo)
 }

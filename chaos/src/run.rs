@@ -27,6 +27,9 @@ const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// While a mutant runs there is no hope to wait for.
 const STUCK_AFTER_OF_MUTANT: Duration = Duration::from_secs(20);
 
+/// A server is killed after half of this at the latest.
+const SERVERS_LIVE_MAX: Duration = Duration::from_secs(80);
+
 /// Runs it all, and returns whether nothing is wrong.
 pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let kinds = [GOODS, OFFICE];
@@ -34,8 +37,8 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     for kind in kinds {
         books.push(Books::make(&args.books, kind).await?);
     }
-    let proxy = proxy(args).await?;
-    let bus_url = through(&args.bus, &proxy);
+    let given = std::env::var(format!("SAGA_{}_PROXY", args.broker.to_uppercase())).ok();
+    let (proxy, bus_url) = Proxy::before(&args.bus, given.as_deref()).await?;
     let bus = saga::connect(&args.bus).await?;
     load::declare(&*bus).await?;
     let log = saga::log::connect(&args.log).await?;
@@ -67,28 +70,6 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     Ok(verdict.is_good())
 }
 
-/// The proxy between the processes and the broker.
-async fn proxy(args: &Args) -> Result<Proxy, Failure> {
-    let variable = format!("SAGA_{}_PROXY", args.broker.to_uppercase());
-    let given = std::env::var(variable).ok();
-    let (listen, target) = match given.as_deref().and_then(|given| given.split_once("=>")) {
-        Some(both) => both,
-        None => ("127.0.0.1:0", host(&args.bus)),
-    };
-    Ok(Proxy::start(listen, target).await?)
-}
-
-/// The `host:port` of a URL.
-fn host(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = rest.split(['/', '?']).next().unwrap_or(rest);
-    host.rsplit('@').next().unwrap_or(host)
-}
-
-fn through(url: &str, proxy: &Proxy) -> String {
-    url.replacen(host(url), &proxy.address().to_string(), 1)
-}
-
 /// One coordinator on SQLite, three otherwise, and two participants of each kind.
 fn start(args: &Args, bus: &str) -> Result<Vec<Process>, Failure> {
     let coordinators = if args.is_on_sqlite() { 1 } else { 3 };
@@ -118,12 +99,12 @@ async fn attack(
         attacks.push(faults::torment(process, counts, over.clone()).boxed());
     }
     attacks.push(faults::cut(proxy, counts, over.clone()).boxed());
-    attacks
-        .push(faults::restart(&args.broker, 22_000..38_000, &counts.broker_restarts, over.clone()).boxed());
+    // Every half a minute, and in a shorter run once at least.
+    let most = args.time.min(SERVERS_LIVE_MAX) / 2;
+    let restart = |server, counter| faults::restart(server, most / 2..most, counter, over.clone()).boxed();
+    attacks.push(restart(&args.broker, &counts.broker_restarts));
     if !args.is_on_sqlite() {
-        attacks.push(
-            faults::restart("postgres", 25_000..45_000, &counts.database_restarts, over.clone()).boxed(),
-        );
+        attacks.push(restart("postgres", &counts.database_restarts));
     }
     let placing = tokio::spawn(load::place(Arc::clone(bus), args.rate, over.clone()));
     let watching = tokio::spawn({

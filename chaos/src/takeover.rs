@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use saga::sql::sqlx;
 use saga::sql::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use saga::sql::sqlx::{self};
 use tokio::sync::watch;
 
 use crate::Failure;

@@ -26,6 +26,12 @@ impl Stop {
     }
 }
 
+impl From<String> for Stop {
+    fn from(what: String) -> Self {
+        Self::Failed(what)
+    }
+}
+
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         Self::Failed(format!("{:?}: {error}", error.kind()))

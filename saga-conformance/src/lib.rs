@@ -9,7 +9,7 @@ mod client;
 pub mod proxy;
 mod run;
 pub mod security;
-mod server;
+pub mod server;
 mod stand;
 mod suite;
 

@@ -28,11 +28,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on `listen`, a `host:port`, and passes on to `target`, another one. It begins with clear weather.
-    ///
-    /// # Errors
-    /// When it cannot listen there.
-    pub async fn start(listen: &str, target: &str) -> io::Result<Self> {
+    async fn start(listen: &str, target: &str) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let (weather, seen) = watch::channel(Weather::Clear);
@@ -40,8 +36,28 @@ impl Proxy {
         Ok(Self { weather, address, listening })
     }
 
+    /// A proxy before the server of a URL, and the URL through it. A server that tells its clients an address of its own needs the proxy there:
+    /// `given` is then `LISTEN=>TARGET`. Otherwise it listens anywhere and passes on to the URL's first host.
+    ///
+    /// # Errors
+    /// When `given` is not of that form, or the proxy cannot listen there.
+    pub async fn before(url: &str, given: Option<&str>) -> Result<(Self, String), String> {
+        let host = host(url);
+        let (listen, target) = match given {
+            Some(given) => given
+                .split_once("=>")
+                .ok_or_else(|| format!("the proxy's place {given:?} is not LISTEN=>TARGET"))?,
+            None => ("127.0.0.1:0", host),
+        };
+        let proxy = Self::start(listen, target)
+            .await
+            .map_err(|error| format!("the proxy cannot listen on {listen}: {error}"))?;
+        let through = url.replacen(host, &proxy.address.to_string(), 1);
+        Ok((proxy, through))
+    }
+
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
 
@@ -56,6 +72,14 @@ impl Drop for Proxy {
         self.listening.abort();
         self.weather.send_replace(Weather::Cut);
     }
+}
+
+/// The first `host:port` of a URL.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+    hosts.split(',').next().unwrap_or_default()
 }
 
 async fn listen_on(listener: TcpListener, target: String, weather: watch::Receiver<Weather>) {
@@ -97,6 +121,18 @@ async fn copy(
         }
         if to.write_all(&buffer[..count]).await.is_err() {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_a_url_is_found() {
+        for url in ["nats://h:1", "amqp://u:p@h:1/v", "kafka://h:1,i:2?x=y"] {
+            assert_eq!(host(url), "h:1", "{url}");
         }
     }
 }

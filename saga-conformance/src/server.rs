@@ -4,64 +4,70 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::check::{Check, Stop};
-
 /// The variable that holds the command which works on servers.
 const COMMAND: &str = "SAGA_SERVERS";
 
-/// The variable that names the server, if it is not the one with the name of the bus.
-const NAME: &str = "SAGA_SERVER";
-
 /// The broker's process.
 #[derive(Clone, Debug)]
-pub(crate) struct Server {
+pub struct Server {
     command: Vec<String>,
     name: String,
 }
 
 impl Server {
     /// The server of this name, if there is a command that works on it.
-    pub(crate) fn from_env(name: &str) -> Option<Self> {
+    pub fn from_env(name: &str) -> Option<Self> {
         let command = std::env::var(COMMAND).ok()?;
         let command = command.split_whitespace().map(str::to_owned).collect();
-        let name = std::env::var(NAME).unwrap_or_else(|_| name.to_owned());
-        Some(Self { command, name })
+        Some(Self { command, name: name.to_owned() })
     }
 
     /// Ends the process at once.
-    pub(crate) async fn kill(&self) -> Check {
+    ///
+    /// # Errors
+    /// When the command cannot be run or fails.
+    pub async fn kill(&self) -> Result<(), String> {
         self.run("kill").await
     }
 
     /// Starts it again, with what it kept, and waits until it answers.
-    pub(crate) async fn start(&self) -> Check {
+    ///
+    /// # Errors
+    /// When the command cannot be run or fails.
+    pub async fn start(&self) -> Result<(), String> {
         self.run("start").await
     }
 
     /// Stops the process in its tracks.
-    pub(crate) async fn pause(&self) -> Check {
+    ///
+    /// # Errors
+    /// When the command cannot be run or fails.
+    pub async fn pause(&self) -> Result<(), String> {
         self.run("pause").await
     }
 
     /// Lets it go on.
-    pub(crate) async fn resume(&self) -> Check {
+    ///
+    /// # Errors
+    /// When the command cannot be run or fails.
+    pub async fn resume(&self) -> Result<(), String> {
         self.run("resume").await
     }
 
-    async fn run(&self, verb: &str) -> Check {
-        let (program, args) =
-            self.command.split_first().ok_or_else(|| Stop::failed(format!("{COMMAND} is empty")))?;
+    async fn run(&self, verb: &str) -> Result<(), String> {
+        let (program, args) = self.command.split_first().ok_or_else(|| format!("{COMMAND} is empty"))?;
         let output = Command::new(program)
             .args(args)
             .args([verb, &self.name])
             .stdin(Stdio::null())
             .output()
             .await
-            .map_err(|error| {
-                Stop::failed(format!("{COMMAND} {verb} {} cannot be run: {error}", self.name))
-            })?;
+            .map_err(|error| format!("{COMMAND} {verb} {} cannot be run: {error}", self.name))?;
         let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{COMMAND} {verb} {} failed: {}", self.name, said.trim());
-        Ok(())
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(format!("{COMMAND} {verb} {} failed: {}", self.name, said.trim()))
+        }
     }
 }

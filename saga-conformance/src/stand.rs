@@ -127,43 +127,12 @@ impl Stand {
         if self.url.is_empty() {
             return Err(Stop::does_not_apply("the bus lives in one process: there is no connection"));
         }
-        let host = host(&self.url);
-        let (listen, target) = match &self.proxy {
-            Some(given) => given
-                .split_once("=>")
-                .ok_or_else(|| Stop::failed("the proxy's variable is not LISTEN=>TARGET"))?,
-            None => ("127.0.0.1:0", host),
-        };
-        let proxy = Proxy::start(listen, target)
-            .await
-            .map_err(|error| Stop::failed(format!("the proxy cannot listen on {listen}: {error}")))?;
-        let url = self.url.replacen(host, &proxy.address().to_string(), 1);
-        Ok((proxy, url))
+        Ok(Proxy::before(&self.url, self.proxy.as_deref()).await?)
     }
-}
-
-/// The first `host:port` of a URL.
-fn host(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
-    hosts.split(',').next().unwrap_or_default()
 }
 
 impl fmt::Debug for Stand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stand").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_host_of_a_url_is_found() {
-        for url in ["nats://h:1", "amqp://u:p@h:1/v", "kafka://h:1,i:2?x=y"] {
-            assert_eq!(host(url), "h:1", "{url}");
-        }
     }
 }

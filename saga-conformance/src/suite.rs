@@ -14,6 +14,9 @@ use crate::server::Server;
 use crate::stand::{Connect, Stand};
 use crate::{cases, child};
 
+/// The variable that names the server, if it has not the name of the bus.
+const SERVER_NAME: &str = "SAGA_SERVER";
+
 /// The raw client's throughput over a topic of the given name, with so many messages of so many bytes.
 pub type RawThroughput =
     Arc<dyn Fn(String, String, usize, usize) -> BoxFuture<'static, Result<Throughput, String>> + Send + Sync>;
@@ -107,7 +110,8 @@ impl Suite {
                 Ok(url) => self.stand.url = url,
                 Err(_) => return not_run(&options, variable),
             }
-            self.stand.server = Server::from_env(&self.stand.name);
+            let name = std::env::var(SERVER_NAME).unwrap_or_else(|_| self.stand.name.clone());
+            self.stand.server = Server::from_env(&name);
         }
         if let Some(task) = child::Task::from_env() {
             return runtime.block_on(child::run(&self.stand, task));

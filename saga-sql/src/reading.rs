@@ -1,12 +1,10 @@
 //! Records and summaries, put together from columns. The same for every database.
 
-use std::time::Duration;
-
 use saga_core::Error;
 use saga_core::ports::{Record, StoredSaga, Summary, Tombstone};
-use saga_core::record::{DefinitionRef, Digest, RunId, SagaId, SagaKey, Status, Timestamp};
+use saga_core::record::{DefinitionRef, Digest, RunId, SagaId, SagaKey, Status};
 
-use crate::stored::{corrupt, ending, from_column, named, read_cause, read_digest, read_entries, to_column};
+use crate::stored::{corrupt, ending, from_column, named, read_cause, read_digest, read_entries};
 
 /// A saga's row.
 #[derive(Debug)]
@@ -107,9 +105,4 @@ pub(crate) fn summary(
         changed_at: from_column(times.0),
         wake_at: times.1.map(from_column),
     })
-}
-
-/// Tombstones set up after this moment still stand.
-pub(crate) fn kept_since(now: Timestamp, window: Duration) -> i64 {
-    to_column(now).saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX))
 }

@@ -90,18 +90,14 @@ fn run_one(
     variables: &[(String, String)],
     mutant: Option<&str>,
 ) -> Result<bool, String> {
-    let url = |name: &str| {
-        let variable = format!("SAGA_{}_URL", name.to_uppercase());
-        let found = variables.iter().find(|(known, _)| *known == variable);
-        found.map(|(_, url)| url.clone()).ok_or_else(|| format!("{variable} is not known"))
-    };
+    let url = |name: &str| servers::value(variables, &format!("SAGA_{}_URL", name.to_uppercase()));
     let run_name = format!("chaos_{}_{}", std::process::id(), mutant.unwrap_or("none").replace('-', "_"));
     let folder = target.join("chaos").join(&run_name);
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let bus = format!("{}?prefix={run_name}.", url(plan.bus)?);
     let (log, books) = if plan.log == "postgres" {
         let server = url("postgres")?;
-        (format!("{server}?schema={run_name}_log"), server)
+        (format!("{server}?schema={run_name}_log"), server.to_owned())
     } else {
         (format!("sqlite:{}/log.db", folder.display()), folder.display().to_string())
     };

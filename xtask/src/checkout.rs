@@ -80,8 +80,7 @@ pub(crate) fn run(plan: &Plan, mut ended: impl FnMut(&str, Result<(), String>)) 
         std::fs::write(&orders, lines(plan.orders))
             .map_err(|error| format!("{}: {error}", orders.display()))?;
         for (broker, variable) in &plan.brokers {
-            let found = variables.iter().find(|(found, _)| found == variable);
-            let (_, url) = found.ok_or_else(|| format!("{variable} is not known"))?;
+            let url = servers::value(&variables, variable)?;
             for (in_roles, is_restarted) in plan.modes.iter().copied() {
                 let trial = Trial { broker, url, in_roles, is_restarted, example: &example, orders: &orders };
                 println!("\n== {} ==", trial.name());

@@ -69,17 +69,14 @@ pub(crate) fn chosen<'a>(words: &[&'a str]) -> Result<(Vec<&'static Bus>, Vec<&'
     let split = words.iter().position(|word| *word == "--").unwrap_or(words.len());
     let (names, rest) = words.split_at(split);
     let all = || BUSES.iter().chain(OLDER);
-    let find = |name: &&&str| {
-        all().find(|bus| bus.name == **name).ok_or_else(|| {
+    let find = |name: &&str| {
+        all().find(|bus| bus.name == *name).ok_or_else(|| {
             let known: Vec<_> = all().map(|bus| bus.name).collect();
             format!("there is no bus {name:?}; there are {}", known.join(", "))
         })
     };
-    let mut buses = names
-        .iter()
-        .filter(|name| **name != ALL_VERSIONS)
-        .map(|name| find(&name))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut buses =
+        names.iter().filter(|name| **name != ALL_VERSIONS).map(find).collect::<Result<Vec<_>, _>>()?;
     if buses.is_empty() {
         buses.extend(BUSES);
     }
@@ -158,9 +155,7 @@ fn run_on(bus: &Bus, suite: &Path, cases: &[&str], json: &Path, variables: &[(St
     let mut command = program(suite, ["--required", "--json"]);
     command.arg(json).args(cases).envs(variables.iter().map(|(name, value)| (name, value)));
     if let Some(Server { name, variables: (from, to) }) = &bus.server {
-        let url = variables.iter().find(|(variable, _)| variable == from);
-        let (_, url) = url.ok_or_else(|| format!("{from} is not known"))?;
-        command.env(to, url).env("SAGA_SERVER", name);
+        command.env(to, servers::value(variables, from)?).env("SAGA_SERVER", name);
     }
     let ran = run_lines(command, |line| println!("{:<11} | {line}", bus.name));
     let Ok(text) = std::fs::read_to_string(json) else {

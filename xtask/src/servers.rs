@@ -108,6 +108,12 @@ pub(crate) fn up(target: &Path, names: &[&str]) -> Result<Vec<(String, String)>,
     up_all(target, &chosen(names)?)
 }
 
+/// One of the variables that [`up`] returned.
+pub(crate) fn value<'a>(variables: &'a [(String, String)], name: &str) -> Result<&'a str, String> {
+    let found = variables.iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| value.as_str()).ok_or_else(|| format!("{name} is not known"))
+}
+
 /// Stops these servers.
 pub(crate) fn down(target: &Path, names: &[&str]) -> Result<(), String> {
     names

@@ -60,7 +60,7 @@ pub async fn broker_restart(stand: &Stand) -> Check {
         sleep(Duration::from_millis(700)).await;
         server.kill().await?;
         sleep(Duration::from_millis(500)).await;
-        server.start().await
+        Ok(server.start().await?)
     };
     let draining = drain(&reader, numbers(COUNT), NOTICED_WITHIN * 2);
     let ((), (), duplicates) = futures::future::try_join3(publishing, restarting, draining).await?;

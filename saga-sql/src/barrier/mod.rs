@@ -53,6 +53,7 @@ impl Rows {
         self.0.insert(task, (row, false));
     }
 
+    #[cfg(feature = "sqlite")]
     /// A row that is not there yet.
     pub(crate) fn add_new(&mut self, task: Task) {
         self.0.insert(task, (Ok(Row::default()), false));

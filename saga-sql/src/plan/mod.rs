@@ -1,6 +1,7 @@
 //! What a batch of appends does to the sagas it is for. Pure, and the same for every database: an adapter reads how the sagas are filed,
 //! under lock, asks, and writes what is answered.
 
+mod failure;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,7 @@ use saga_core::ports::{Append, AppendError, Tombstone, Version};
 use saga_core::record::{DefinitionRef, RunId, SagaKey, Status, Timestamp};
 use saga_core::{Error, ErrorKind};
 
+pub(crate) use self::failure::Failure;
 use crate::stored::write_entries;
 
 /// A saga as the log has it filed.
@@ -122,6 +124,7 @@ impl Plan {
         plan
     }
 
+    #[cfg(feature = "postgres")]
     /// The change did not take effect after all: someone else was first.
     pub(crate) fn lost(&mut self, change: &Change) {
         for &nth in &change.appends {

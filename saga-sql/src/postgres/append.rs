@@ -15,8 +15,8 @@ use super::audit;
 use super::connect::TimedOut;
 use super::log::Inner;
 use super::write::{insert_new, write_known};
-use crate::error::{copy, may_be_one_of_many, told};
-use crate::plan::{Before, Filed, Line, Live, Plan, What};
+use crate::error::{may_be_one_of_many, told};
+use crate::plan::{Before, Failure, Filed, Line, Live, Plan, What};
 use crate::reading::definition;
 use crate::stored::{corrupt, from_column};
 
@@ -43,29 +43,10 @@ pub(super) fn commit(inner: &Inner, batch: Vec<Append>) -> BoxFuture<'_, Answers
                 answers.extend(commit(inner, second).await);
                 answers
             }
-            Err(Failure::Before(error)) => {
-                batch.iter().map(|_| Err(AppendError::Failed(copy(&error)))).collect()
-            }
-            Err(Failure::Committing(error)) => {
-                batch.iter().map(|_| Err(AppendError::Unknown(copy(&error)))).collect()
-            }
+            Err(failure) => failure.answers(batch.len()),
         }
     }
     .boxed()
-}
-
-/// When something went wrong.
-enum Failure {
-    /// Nothing has taken effect.
-    Before(Error),
-    /// Everything or nothing has.
-    Committing(Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Before(error)
-    }
 }
 
 impl From<TimedOut> for Failure {

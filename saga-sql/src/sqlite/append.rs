@@ -15,8 +15,8 @@ use sqlx::{Arguments, AssertSqlSafe, Row};
 use super::audit;
 use super::program::{Program, ROWS_MAX, Statement};
 use super::writer::Writer;
-use crate::error::{copy, may_be_one_of_many, told};
-use crate::plan::{Before, Change, Fate, Filed, Kept, Line, Live, Plan, What};
+use crate::error::{may_be_one_of_many, told};
+use crate::plan::{Before, Change, Failure, Fate, Filed, Kept, Line, Live, Plan, What};
 use crate::stored::{FORMAT, corrupt, from_column, to_column, write_cause, write_digest};
 
 /// How many entries a saga can have: what is left of a place beside its number.
@@ -37,31 +37,13 @@ pub(super) fn commit(writer: &mut Writer, batch: Vec<Append>) -> BoxFuture<'_, A
                 answers.extend(commit(writer, second).await);
                 answers
             }
-            Err(Failure::Before(error)) => {
+            Err(failure) => {
                 writer.roll_back().await;
-                batch.iter().map(|_| Err(AppendError::Failed(copy(&error)))).collect()
-            }
-            Err(Failure::Committing(error)) => {
-                writer.roll_back().await;
-                batch.iter().map(|_| Err(AppendError::Unknown(copy(&error)))).collect()
+                failure.answers(batch.len())
             }
         }
     }
     .boxed()
-}
-
-/// When something went wrong.
-enum Failure {
-    /// Nothing has taken effect.
-    Before(Error),
-    /// Everything or nothing has.
-    Committing(Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Before(error)
-    }
 }
 
 async fn transact(writer: &mut Writer, batch: &[Append]) -> Result<Answers, Failure> {

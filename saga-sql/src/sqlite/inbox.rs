@@ -11,10 +11,11 @@ use saga_core::ports::{Claim, ClaimAnswer, Clock, Completed, Completion, Inbox, 
 use saga_core::record::Timestamp;
 use saga_core::{Error, StepContext, StepError};
 use serde::Deserialize;
-use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
 use sqlx::{ConnectOptions, Pool, Row as _, Transaction};
 
 use super::config::{Synchronous, options, parse};
+use super::pool;
 use crate::barrier::{
     Backend, BarrierRow, COMMANDS_KEPT_FOR_MS, Committed, PRUNE_INTERVAL, PRUNED_MAX, ROWS_KEPT_FOR_MS, Rows,
     StepTransaction, TRANSACTION_TIME_MAX_MS, TransactionHandler, check_retention,
@@ -130,9 +131,7 @@ impl SqliteInbox {
         let horizon = sqlx::query(horizon).bind(to_column(clock.now()));
         horizon.execute(&mut connection).await.map_err(failed)?;
         drop(connection);
-        // One connection, which whoever writes waits for in turn: SQLite itself would have them try again and again.
-        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
-        let pool = pool.test_before_acquire(false).connect_lazy_with(options);
+        let pool = pool::alone(options);
         Ok(Self {
             inner: Arc::new(Inner {
                 pool,

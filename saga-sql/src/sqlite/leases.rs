@@ -1,14 +1,12 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use saga_core::Error;
-use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqlitePoolOptions};
-use sqlx::{ConnectOptions, Pool, Row as _};
+use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{Pool, Row as _};
 
-use super::config::{options, parse};
-use super::outbox::Settings;
-use crate::error::told;
+use super::pool;
 use crate::leases::{LeaseAsk, LeaseDatabase, Leases, SHOWN_FOR_MS};
-use crate::schema::sqlite::{LEASES, update};
+use crate::schema::sqlite::LEASES;
 
 /// Keyed leases in a SQLite file, for the processes of one machine, by its clock; see [`Leases`]. Not in the file of a saga log.
 pub type SqliteLeases = Leases<Sqlite>;
@@ -28,11 +26,7 @@ impl Leases<Sqlite> {
     /// [`Invalid`](saga_core::ErrorKind::Invalid) when the URL is wrong, or the file holds a saga log; otherwise as
     /// [`SqliteLog::open`](super::SqliteLog::open).
     pub async fn connect(url: &str) -> Result<Self, Error> {
-        let (path, Settings { synchronous, busy_timeout_ms }) = parse(url)?;
-        let options =
-            options(&path, synchronous, busy_timeout_ms.unwrap_or(5_000)).disable_statement_logging();
-        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
-        Self::on(pool.test_before_acquire(false).connect_lazy_with(options)).await
+        Self::on(pool::of(url)?).await
     }
 
     /// Leases on connections that are there, for example a barrier's. Their tables are made if they are not there.
@@ -40,12 +34,7 @@ impl Leases<Sqlite> {
     /// # Errors
     /// As for [`connect`](Self::connect).
     pub async fn on(pool: SqlitePool) -> Result<Self, Error> {
-        let place = pool.connect_options().get_filename().display().to_string();
-        let connection = pool.acquire().await;
-        let mut connection =
-            connection.map_err(|error| told(format!("the leases in {place} cannot be opened"), error))?;
-        update(&mut connection, &LEASES, &place).await?;
-        drop(connection);
+        pool::prepare(&pool, &LEASES).await?;
         Ok(Self::new(pool))
     }
 }

@@ -8,6 +8,7 @@ mod lease;
 mod leases;
 mod log;
 mod outbox;
+mod pool;
 mod program;
 mod read;
 mod wake;

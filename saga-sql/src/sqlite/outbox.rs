@@ -3,14 +3,13 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use saga_core::Error;
-use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqlitePoolOptions, SqliteRow};
-use sqlx::{ConnectOptions, Pool, Row as _};
+use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqliteRow};
+use sqlx::{Pool, Row as _};
 use tokio::sync::Notify;
 
-use super::config::{Synchronous, options, parse};
-use crate::error::told;
+use super::pool;
 use crate::outbox::{ClaimedRow, NewRow, Outbox, OutboxDatabase, OutboxState, RawRefused, Settling, Take};
-use crate::schema::sqlite::{OUTBOX, update};
+use crate::schema::sqlite::OUTBOX;
 
 /// An outbox in a SQLite file; see [`Outbox`]. Claims run out by this machine's clock.
 ///
@@ -46,11 +45,7 @@ impl Outbox<Sqlite> {
     /// [`Invalid`](saga_core::ErrorKind::Invalid) when the URL is wrong, or the file holds a saga log; otherwise as
     /// [`SqliteLog::open`](super::SqliteLog::open).
     pub async fn connect(url: &str) -> Result<Self, Error> {
-        let (path, Settings { synchronous, busy_timeout_ms }) = parse(url)?;
-        let options =
-            options(&path, synchronous, busy_timeout_ms.unwrap_or(5_000)).disable_statement_logging();
-        let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
-        Self::on(pool.test_before_acquire(false).connect_lazy_with(options)).await
+        Self::on(pool::of(url)?).await
     }
 
     /// An outbox on connections that are there, for example a barrier's: whoever writes then waits in turn, and a relay of this process looks
@@ -59,23 +54,9 @@ impl Outbox<Sqlite> {
     /// # Errors
     /// As for [`connect`](Self::connect).
     pub async fn on(pool: SqlitePool) -> Result<Self, Error> {
-        let place = pool.connect_options().get_filename().display().to_string();
-        let connection = pool.acquire().await;
-        let mut connection =
-            connection.map_err(|error| told(format!("the outbox {place} cannot be opened"), error))?;
-        update(&mut connection, &OUTBOX, &place).await?;
-        drop(connection);
+        pool::prepare(&pool, &OUTBOX).await?;
         Ok(Self::new(pool))
     }
-}
-
-/// What can stand in the URL's query.
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Settings {
-    #[serde(default)]
-    pub(super) synchronous: Synchronous,
-    pub(super) busy_timeout_ms: Option<u64>,
 }
 
 impl OutboxDatabase for Sqlite {

@@ -10,8 +10,8 @@ use sqlx::{QueryBuilder, Row};
 
 use super::writer::definition_of;
 use crate::error::{copy, told};
-use crate::reading::{Header, Part, assemble, definition, kept_since, summary};
-use crate::stored::{corrupt, named, read_outline};
+use crate::reading::{Header, Part, assemble, definition, summary};
+use crate::stored::{corrupt, named, read_outline, to_column};
 
 /// One row for each append to a saga; of a tombstone one row.
 const LOAD: &str = "\
@@ -144,4 +144,9 @@ pub(super) async fn outlines(readers: &SqlitePool) -> Result<Vec<Outline>, Error
     let rows =
         rows.map_err(|error| told("the outlines of definitions cannot be read from the saga log", error))?;
     Ok(rows.iter().filter_map(|row| read_outline(row.get(0), row.get(3))).collect())
+}
+
+/// Tombstones set up after this moment still stand.
+pub(super) fn kept_since(now: Timestamp, window: Duration) -> i64 {
+    to_column(now).saturating_sub(i64::try_from(window.as_millis()).unwrap_or(i64::MAX))
 }

@@ -10,9 +10,9 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::lease::run_out;
+use super::read::kept_since;
 use super::writer::Writer;
 use crate::error::told;
-use crate::reading::kept_since;
 use crate::stored::{corrupt, to_column};
 
 /// How often settled sagas that are too old are looked for.

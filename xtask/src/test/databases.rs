@@ -28,8 +28,7 @@ fn check_all(context: &Context, variables: &[(String, String)]) -> Result<Cases,
     if cases.ignored > 0 {
         return Err(format!("{} cases were ignored although the server is there", cases.ignored));
     }
-    let found = variables.iter().find(|(name, _)| name == VARIABLE);
-    let (_, url) = found.ok_or_else(|| format!("{VARIABLE} is not known"))?;
+    let url = servers::value(variables, VARIABLE)?;
     let example = built::checkout(false)?;
     let file = target.join("checkout.db");
     for end in ["", "-wal", "-shm"] {

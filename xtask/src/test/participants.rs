@@ -60,8 +60,7 @@ impl Stand {
         // A server that runs already may have what an earlier run has left.
         let prefix = format!("participants-{}.", std::process::id());
         for (broker, variable) in BROKERS {
-            let found = variables.iter().find(|(found, _)| found == variable);
-            let (_, url) = found.ok_or_else(|| format!("{variable} is not known"))?;
+            let url = servers::value(variables, variable)?;
             let result = self.check_one(broker, &format!("{url}?prefix={prefix}"));
             cases.count(&format!("{broker} with a participant in Python"), result);
         }
