@@ -38,34 +38,45 @@ pub(crate) struct Line {
     pub(crate) undid: i64,
 }
 
-/// The URL of these books, as the barrier takes it.
-pub(crate) fn url(place: &str, kind: &str) -> String {
-    if place.starts_with("postgres") {
-        let mark = if place.contains('?') { '&' } else { '?' };
-        format!("{place}{mark}schema={}", schema(kind))
-    } else {
-        format!("sqlite:{place}/{kind}.db")
+/// Where the books of a run are.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// For SQLite a folder, for PostgreSQL the server's URL.
+    pub(crate) at: String,
+    /// The run's name: what its schemas begin with.
+    pub(crate) run: String,
+}
+
+impl Place {
+    /// The URL of a kind's books, as the barrier takes it.
+    pub(crate) fn url(&self, kind: &str) -> String {
+        let at = &self.at;
+        if self.is_postgres() {
+            let mark = if at.contains('?') { '&' } else { '?' };
+            format!("{at}{mark}schema={}", self.schema(kind))
+        } else {
+            format!("sqlite:{at}/{kind}.db")
+        }
+    }
+
+    fn is_postgres(&self) -> bool {
+        self.at.starts_with("postgres")
+    }
+
+    fn schema(&self, kind: &str) -> String {
+        format!("{}_{kind}", self.run)
     }
 }
 
-/// The schema of a kind's tables in this run.
-fn schema(kind: &str) -> String {
-    let run = std::env::var(SCHEMA);
-    format!("{}_{kind}", run.as_deref().unwrap_or("chaos"))
-}
-
-/// The variable that holds how the schemas of this run begin.
-pub(crate) const SCHEMA: &str = "SAGA_CHAOS_SCHEMA";
-
 impl Books {
     /// Opens the books of a kind. On PostgreSQL their schema must be there.
-    pub(crate) async fn open(place: &str, kind: &str) -> Result<Self, Failure> {
-        if place.starts_with("postgres") {
-            let options: PgConnectOptions = place.parse()?;
-            let options = options.options([("search_path", schema(kind))]);
+    pub(crate) async fn open(place: &Place, kind: &str) -> Result<Self, Failure> {
+        if place.is_postgres() {
+            let options: PgConnectOptions = place.at.parse()?;
+            let options = options.options([("search_path", place.schema(kind))]);
             Ok(Self::Postgres(PgPoolOptions::new().max_connections(4).connect_lazy_with(options)))
         } else {
-            let options = SqliteConnectOptions::new().filename(format!("{place}/{kind}.db"));
+            let options = SqliteConnectOptions::new().filename(format!("{}/{kind}.db", place.at));
             let options = options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
             let options = options.busy_timeout(Duration::from_secs(10));
             Ok(Self::Sqlite(SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options)))
@@ -73,10 +84,10 @@ impl Books {
     }
 
     /// Makes the schema and the tables.
-    pub(crate) async fn make(place: &str, kind: &str) -> Result<Self, Failure> {
+    pub(crate) async fn make(place: &Place, kind: &str) -> Result<Self, Failure> {
         let books = Self::open(place, kind).await?;
-        if place.starts_with("postgres") {
-            books.execute(&format!("CREATE SCHEMA IF NOT EXISTS {}", schema(kind)), &[]).await?;
+        if place.is_postgres() {
+            books.execute(&format!("CREATE SCHEMA IF NOT EXISTS {}", place.schema(kind)), &[]).await?;
         }
         for table in TABLES {
             books.execute(table, &[]).await?;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use saga::ports::{Callback, CallbackError, Ended};
-use saga::{CoordinatorOptions, Service};
+use saga::ports::{Callback, CallbackError, Ended, SagaLog};
+use saga::{CoordinatorOptions, Saga, Service};
 
 use crate::Failure;
 use crate::args::Args;
 use crate::books::{Books, CALL};
-use crate::job::definition;
+use crate::gate::{self, Edge};
+use crate::job::{Job, definition};
 use crate::mutant::{LateLog, Mutant};
 use crate::participant::{OFFICE, interrupted, retried};
 
@@ -23,11 +24,26 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
 
 async fn serve(args: &Args) -> Result<(), Failure> {
     let bus = saga::connect(&args.bus).await?;
-    let mut log = saga::log::connect(&args.log).await?;
-    if args.mutant == Some(Mutant::AcknowledgeBeforeAppend) {
-        log = Arc::new(LateLog { log });
-    }
+    let saga = saga(args).await?;
+    let service = Service::builder(bus).log(log(args).await?).coordinator_options(options(args));
+    service.coordinate(&saga).build()?.run(interrupted()).await?;
+    Ok(())
+}
+
+/// The log, unless a mutant comes between.
+pub(crate) async fn log(args: &Args) -> Result<Arc<dyn SagaLog>, Failure> {
+    let log = saga::log::connect(&args.log).await?;
+    let is_late = args.mutant == Some(Mutant::AcknowledgeBeforeAppend);
+    Ok(if is_late { Arc::new(LateLog { log }) } else { log })
+}
+
+/// The definition, with a callback that is written down.
+pub(crate) async fn saga(args: &Args) -> Result<Saga<Job>, Failure> {
     let calls = Books::open(&args.books, OFFICE).await?;
+    Ok(definition(Arc::new(Calls(calls)))?)
+}
+
+pub(crate) fn options(args: &Args) -> CoordinatorOptions {
     let mut options = CoordinatorOptions::default();
     options.name = args.name.as_str().into();
     options.lease_ttl = LEASE;
@@ -38,10 +54,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
         options.name = format!("{}-{}", args.name, std::process::id()).into();
         options.lease_ttl = Duration::from_secs(24 * 3600);
     }
-    let saga = definition(Arc::new(Calls(calls)))?;
-    let service = Service::builder(bus).log(log).coordinator_options(options).coordinate(&saga).build()?;
-    service.run(interrupted()).await?;
-    Ok(())
+    options
 }
 
 /// Whoever is called writes it down.
@@ -52,6 +65,9 @@ struct Calls(Books);
 impl Callback for Calls {
     async fn call(&self, ended: &Ended) -> Result<(), CallbackError> {
         let (id, job) = (ended.id.to_string(), ended.key.id.to_string());
-        self.0.execute(CALL, &[&id, &job]).await.map_err(|error| CallbackError::Retry(error.to_string()))
+        gate::pass(Edge::Before, "calling back");
+        let called = self.0.execute(CALL, &[&id, &job]).await;
+        gate::pass(Edge::After, "calling back");
+        called.map_err(|error| CallbackError::Retry(error.to_string()))
     }
 }

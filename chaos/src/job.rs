@@ -28,6 +28,18 @@ pub(crate) struct Job {
     pub(crate) id: String,
     /// The step that refuses it, if one does.
     pub(crate) refused_by: Option<String>,
+    /// What its steps do otherwise, where that is not left to chance.
+    #[serde(default)]
+    pub(crate) course: Option<Course>,
+}
+
+/// How the steps of a job go: at once, but for these.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Course {
+    /// Whose first attempt fails.
+    pub(crate) stumbles_at: Option<String>,
+    /// Which takes its time.
+    pub(crate) lingers_at: Option<String>,
 }
 
 /// The definition. Only refusals end a saga before its time, and silence.

@@ -108,6 +108,7 @@ mod tests {
         let job = |id: &str, refused_by: Option<&str>| Job {
             id: id.to_owned(),
             refused_by: refused_by.map(str::to_owned),
+            course: None,
         };
         let all = |id: &str| STEPS.iter().map(|step| line(id, step, 1, 0)).collect::<Vec<_>>();
         let placed = [

@@ -45,10 +45,11 @@ pub(crate) async fn declare(bus: &dyn EventBus) -> Result<(), Failure> {
 
 fn job(number: usize) -> Job {
     let refused_by = number.is_multiple_of(5).then(|| REFUSING[number / 5 % REFUSING.len()].to_owned());
-    Job { id: format!("j{number}"), refused_by }
+    Job { id: format!("j{number}"), refused_by, course: None }
 }
 
-fn message(topic: &Topic, job: &Job) -> Result<Message, Failure> {
+/// What starts the saga of a job.
+pub(crate) fn message(topic: &Topic, job: &Job) -> Result<Message, Failure> {
     let mut message = Message::new(topic.clone(), Payload::json(job)?);
     message.key = Some(job.id.as_str().into());
     Ok(message)

@@ -1,12 +1,17 @@
 //! Chaos: sagas on a real broker and in a real database, in several processes, while processes, connections and servers die. Afterwards the
 //! participants' own books say whether anything was done twice, half, or not at all.
 //!
-//! `saga-chaos run` supervises; it starts the other roles, each in a process of its own, from this same program.
+//! `saga-chaos run` supervises; it starts the other roles, each in a process of its own, from this same program. `saga-chaos crash` does so
+//! for one process after another that dies at a given point.
 
 mod args;
 mod books;
 mod coordinator;
+mod crash;
+mod everybody;
 mod faults;
+mod gate;
+mod gated;
 mod job;
 mod judge;
 mod load;
@@ -31,12 +36,14 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if args.role != Role::Run {
+    if !matches!(args.role, Role::Run | Role::Crash) {
         tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing_level()).init();
     }
     let ended = match args.role {
         Role::Run => run::run(&args).await,
         Role::Coordinator => coordinator::run(&args).await.map(|()| true),
+        Role::Crash => crash::run(&args).await,
+        Role::Everybody => everybody::run(&args).await.map(|()| true),
         Role::Participant => participant::run(&args).await.map(|()| true),
     };
     match ended {

@@ -13,8 +13,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Failure;
 use crate::args::Args;
-use crate::books::{self, Books, DO, UNDO};
-use crate::job::{Job, LABEL, MAIL, MONEY, PARCEL, STOCK};
+use crate::books::{Books, DO, UNDO};
+use crate::gate::{self, Edge};
+use crate::job::{Course, Job, LABEL, MAIL, MONEY, PARCEL, STOCK};
 use crate::mutant::{Mutant, NoBarrier};
 
 /// The two kinds, each with books of its own.
@@ -50,7 +51,7 @@ pub(crate) async fn interrupted() {
 
 async fn serve(args: &Args) -> Result<(), Failure> {
     let bus = saga::connect(&args.bus).await?;
-    let url = books::url(&args.books, &args.name);
+    let url = args.books.url(&args.name);
     let service = if args.mutant == Some(Mutant::NoBarrier) {
         without_barrier(bus, &args.name, Books::open(&args.books, &args.name).await?)
     } else if url.starts_with("sqlite:") {
@@ -71,15 +72,35 @@ fn options() -> ServeOptions {
 }
 
 /// Takes a while, refuses what it is to refuse, and stumbles now and then.
-async fn work(job: &Job, step: &str) -> Result<(), StepError> {
-    tokio::time::sleep(Duration::from_millis(fastrand::u64(0..20))).await;
-    if job.refused_by.as_deref() == Some(step) {
+async fn work(job: &Job, step: &str, attempt: u32) -> Result<(), StepError> {
+    let is_refused = job.refused_by.as_deref() == Some(step);
+    let (takes_ms, does_stumble) = job.course.as_ref().map_or_else(
+        || (fastrand::u64(0..20), fastrand::u8(..) < 8),
+        |course| (course.takes_ms(step, is_refused), course.does_stumble(step, attempt)),
+    );
+    tokio::time::sleep(Duration::from_millis(takes_ms)).await;
+    if is_refused {
         return Err(StepError::reject("as it was told to"));
     }
-    if fastrand::u8(..) < 8 {
+    if does_stumble {
         return Err(StepError::retry("it stumbled"));
     }
     Ok(())
+}
+
+impl Course {
+    /// A step refuses when the others are done, but for one that lingers.
+    fn takes_ms(&self, step: &str, is_refused: bool) -> u64 {
+        match self.lingers_at.as_deref() {
+            Some(lingering) if lingering == step => 500,
+            _ if is_refused => 200,
+            _ => 0,
+        }
+    }
+
+    fn does_stumble(&self, step: &str, attempt: u32) -> bool {
+        attempt == 1 && self.stumbles_at.as_deref() == Some(step)
+    }
 }
 
 /// What each kind serves, by whichever handlers.
@@ -99,22 +120,30 @@ macro_rules! serve_kind {
 /// The same handlers for both databases.
 macro_rules! serve_on {
     ($function:ident, $inbox:ty) => {
-        fn $function(bus: Arc<dyn EventBus>, kind: &str, inbox: $inbox) -> ServiceBuilder {
+        pub(crate) fn $function(bus: Arc<dyn EventBus>, kind: &str, inbox: $inbox) -> ServiceBuilder {
             macro_rules! execute {
                 ($step:literal) => {
                     inbox.handler(|job: Job, mut tx, ctx: StepContext| async move {
-                        work(&job, $step).await?;
+                        work(&job, $step, ctx.attempt).await?;
+                        gate::pass(Edge::Before, concat!("the effect of ", $step));
                         let query = sqlx::query(DO).bind(ctx.run.to_string()).bind($step).bind(job.id);
                         query.execute(&mut *tx).await?;
-                        tx.commit(()).await
+                        gate::pass(Edge::Before, concat!("the commit of ", $step));
+                        let committed = tx.commit(()).await;
+                        gate::pass(Edge::After, concat!("the commit of ", $step));
+                        committed
                     })
                 };
             }
             macro_rules! with_undo {
                 ($step:literal) => {
                     execute!($step).undo(|_: Undo<Job, ()>, mut tx, ctx: StepContext| async move {
+                        gate::pass(Edge::Before, concat!("the undoing of ", $step));
                         sqlx::query(UNDO).bind(ctx.run.to_string()).bind($step).execute(&mut *tx).await?;
-                        tx.commit(()).await
+                        gate::pass(Edge::Before, concat!("the commit of undoing ", $step));
+                        let committed = tx.commit(()).await;
+                        gate::pass(Edge::After, concat!("the commit of undoing ", $step));
+                        committed
                     })
                 };
             }
@@ -135,7 +164,7 @@ fn without_barrier(bus: Arc<dyn EventBus>, kind: &str, books: Books) -> ServiceB
             handler(move |job: Job, ctx: StepContext| {
                 let books = books.clone();
                 async move {
-                    work(&job, $step).await?;
+                    work(&job, $step, ctx.attempt).await?;
                     let done = books.execute(DO, &[&ctx.run.to_string(), $step, &job.id]).await;
                     done.map_err(|error| StepError::retry(error.to_string()))
                 }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::Failure;
 use crate::args::Args;
-use crate::books::{self, Books};
+use crate::books::Books;
 use crate::faults::{self, Counts};
 use crate::job::Job;
 use crate::judge::{Verdict, judge};
@@ -160,7 +160,7 @@ async fn heal(args: &Args, log: &Arc<dyn SagaLog>, placed: &[Job]) -> Result<Str
 }
 
 /// What the log says of every saga, page by page.
-async fn ended(log: &dyn SagaLog) -> Result<HashMap<String, Status>, Failure> {
+pub(crate) async fn ended(log: &dyn SagaLog) -> Result<HashMap<String, Status>, Failure> {
     const PAGE: usize = 1_000;
     let mut all = HashMap::new();
     let mut query = Query { limit: PAGE, ..Query::default() };
@@ -197,5 +197,5 @@ fn tell(args: &Args, placed: &[Job], verdict: &Verdict, counts: &Counts) {
     let faults: Vec<_> =
         faults.iter().map(|(what, count)| format!("{} {what}", count.load(Relaxed))).collect();
     println!("faults: {}", faults.join(", "));
-    println!("schemas and files begin with {}", std::env::var(books::SCHEMA).unwrap_or_default());
+    println!("schemas begin with {}", args.books.run);
 }

@@ -105,9 +105,14 @@ fn run_one(
     let rate = plan.rate.to_string();
     let mut command =
         program(chaos, ["run", "--bus", &bus, "--broker", plan.bus, "--log", &log, "--books", &books]);
-    command.arg("--folder").arg(&folder).args(["--seconds", &seconds, "--rate", &rate]);
+    command.arg("--folder").arg(&folder).args(["--run", &run_name]).args([
+        "--seconds",
+        &seconds,
+        "--rate",
+        &rate,
+    ]);
     command.args(mutant.iter().flat_map(|mutant| ["--mutant", mutant]));
-    command.envs(variables.iter().map(|(name, value)| (name, value))).env("SAGA_CHAOS_SCHEMA", &run_name);
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     println!("what the processes say is in {}", folder.display());
     Ok(run_command(command).is_ok())
 }

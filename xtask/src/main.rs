@@ -5,6 +5,7 @@ mod chaos;
 mod checkout;
 mod command;
 mod conformance;
+mod crash;
 mod model;
 mod processes;
 mod servers;
@@ -37,6 +38,10 @@ fn main() -> ExitCode {
         },
         ["chaos", words @ ..] => match chaos::chosen(words) {
             Ok(plan) => chaos::run(&plan),
+            Err(problem) => return misused(&problem),
+        },
+        ["crash", words @ ..] => match crash::chosen(words) {
+            Ok(plan) => crash::run(&plan),
             Err(problem) => return misused(&problem),
         },
         ["model", args @ ..] => model::check(args),
@@ -97,7 +102,7 @@ fn misused(problem: &str) -> ExitCode {
 fn usage() -> String {
     let stages: String =
         test::STAGES.iter().map(|stage| format!("  {:<14}{}\n", stage.name, stage.what)).collect();
-    let chaos = chaos::USAGE;
+    let (chaos, crash) = (chaos::USAGE, crash::USAGE);
     let buses: Vec<_> = conformance::BUSES.iter().map(|bus| bus.name).collect();
     let buses = buses.join(", ");
     format!(
@@ -114,6 +119,7 @@ fn usage() -> String {
          started in the middle; every 10th of the {orders} orders is refused by payment. Starts the servers it needs.\n\n\
          {servers}\n\n\
          {chaos}\n\n\
+         {crash}\n\n\
          Usage: cargo xtask model [--steps N | --quick | NAME...]\n\n\
          Explores every state of sagas of up to three steps, or of N, on the real machine and the real barrier, whatever is lost,\n\
          doubled, late or dead meanwhile; and tells the way to every law that is broken.\n\n\

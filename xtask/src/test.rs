@@ -4,6 +4,7 @@ mod brokers;
 mod budget;
 mod cases;
 mod chaos;
+mod crash;
 mod databases;
 mod examples;
 mod participants;
@@ -77,6 +78,11 @@ pub(crate) const STAGES: &[Stage] = &[
         name: "chaos",
         what: "while everything dies, nothing is lost, doubled or left half done",
         run: chaos::check,
+    },
+    Stage {
+        name: "crash",
+        what: "a process that dies at any point, and is started again, loses and doubles nothing",
+        run: crash::check,
     },
     Stage { name: "features", what: "each feature builds alone", run: features },
     Stage { name: "examples", what: "every example runs", run: examples::check },

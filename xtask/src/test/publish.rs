@@ -46,8 +46,12 @@ fn build(context: &Context) -> Result<(), String> {
         members += &format!("{name:?}, ");
         patches += &format!("{} = {{ path = {name:?} }}\n", package.name);
     }
-    let manifest =
-        format!("[workspace]\nresolver = \"3\"\nmembers = [{members}]\n\n[patch.crates-io]\n{patches}");
+    // The same profiles, which end the manifest: with others, every dependency would be built anew.
+    let own = fs::read_to_string("Cargo.toml").map_err(told)?;
+    let profiles = own.find("[profile.").map_or("", |at| &own[at..]);
+    let manifest = format!(
+        "[workspace]\nresolver = \"3\"\nmembers = [{members}]\n\n[patch.crates-io]\n{patches}\n{profiles}"
+    );
     let path = folder.join("Cargo.toml");
     fs::write(&path, manifest).map_err(told)?;
     fs::copy("Cargo.lock", folder.join("Cargo.lock")).map_err(told)?;
