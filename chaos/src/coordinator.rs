@@ -18,13 +18,16 @@ use crate::participant::{OFFICE, interrupted, retried};
 /// How long a coordinator's sagas stay its own after it was last heard of.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
 
+/// How long a step may be silent.
+const DEADLINE: Duration = Duration::from_secs(25);
+
 pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     retried(|| serve(args)).await
 }
 
 async fn serve(args: &Args) -> Result<(), Failure> {
     let bus = saga::connect(&args.bus).await?;
-    let saga = saga(args).await?;
+    let saga = saga(args, DEADLINE).await?;
     let service = Service::builder(bus).log(log(args).await?).coordinator_options(options(args));
     service.coordinate(&saga).build()?.run(interrupted()).await?;
     Ok(())
@@ -38,9 +41,9 @@ pub(crate) async fn log(args: &Args) -> Result<Arc<dyn SagaLog>, Failure> {
 }
 
 /// The definition, with a callback that is written down.
-pub(crate) async fn saga(args: &Args) -> Result<Saga<Job>, Failure> {
+pub(crate) async fn saga(args: &Args, deadline: Duration) -> Result<Saga<Job>, Failure> {
     let calls = Books::open(&args.books, OFFICE).await?;
-    Ok(definition(Arc::new(Calls(calls)))?)
+    Ok(definition(Arc::new(Calls(calls)), deadline)?)
 }
 
 pub(crate) fn options(args: &Args) -> CoordinatorOptions {

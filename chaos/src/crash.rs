@@ -22,7 +22,7 @@ use crate::run::ended;
 /// How many processes are dying at a time. They wait, most of the time.
 const AT_ONCE: usize = 4;
 /// A saga that has not ended by then is stuck. A broker may take a good while until it takes a member for dead.
-const STUCK_AFTER: Duration = Duration::from_secs(90);
+const STUCK_AFTER: Duration = Duration::from_secs(180);
 /// Some points depend on which of two replies comes first: who has not come by runs again.
 const TRIES: usize = 6;
 /// How often the points are listed: what one undisturbed run does not pass, another may.

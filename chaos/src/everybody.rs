@@ -28,11 +28,14 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     retried(|| live(args)).await
 }
 
+/// What this process does must follow from where it died, and not from how long a broker takes until it notices.
+const DEADLINE: Duration = Duration::from_secs(600);
+
 type Part = BoxFuture<'static, Result<(), saga::Error>>;
 
 async fn live(args: &Args) -> Result<(), Failure> {
     let bus: Arc<dyn EventBus> = Arc::new(GatedBus(saga::connect(&args.bus).await?));
-    let saga = coordinator::saga(args).await?;
+    let saga = coordinator::saga(args, DEADLINE).await?;
     let mut options = coordinator::options(args);
     options.resend.first = Duration::from_millis(300);
     options.resend.max = Duration::from_secs(1);

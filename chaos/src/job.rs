@@ -42,9 +42,8 @@ pub(crate) struct Course {
     pub(crate) lingers_at: Option<String>,
 }
 
-/// The definition. Only refusals end a saga before its time, and silence.
-pub(crate) fn definition(callback: Arc<dyn Callback>) -> Result<Saga<Job>, BuildError> {
-    const DEADLINE: Duration = Duration::from_secs(25);
+/// The definition. Only refusals end a saga before its time, and silence for so long.
+pub(crate) fn definition(callback: Arc<dyn Callback>, deadline: Duration) -> Result<Saga<Job>, BuildError> {
     let retry = Retry::DEFAULT.attempts(10_000).delays(Duration::from_millis(50), Duration::from_secs(1));
     let mut saga = Saga::<Job>::builder("purchase", 1);
     let stock = saga.step(&STOCK, Job::clone);
@@ -52,10 +51,10 @@ pub(crate) fn definition(callback: Arc<dyn Callback>) -> Result<Saga<Job>, Build
     let money = saga.step(&MONEY, Job::clone);
     let parcel = saga.step_after((&stock, &label, &money), &PARCEL, |job, _| job.clone());
     let mail = saga.step_after(&parcel, &MAIL, |job, ()| job.clone());
-    saga.configure(&stock).deadline(DEADLINE).retry(retry);
-    saga.configure(&label).deadline(DEADLINE).retry(retry);
-    saga.configure(&money).deadline(DEADLINE).retry(retry);
-    saga.configure(&parcel).deadline(DEADLINE).retry(retry);
+    saga.configure(&stock).deadline(deadline).retry(retry);
+    saga.configure(&label).deadline(deadline).retry(retry);
+    saga.configure(&money).deadline(deadline).retry(retry);
+    saga.configure(&parcel).deadline(deadline).retry(retry);
     saga.configure(&mail).retry(retry);
     saga.on_first_failure(FailurePolicy::Grace(Duration::from_secs(2)));
     saga.trigger(TRIGGER, |message| {
