@@ -9,6 +9,8 @@ pub mod contract;
 pub mod coordinator;
 pub mod definition;
 mod error;
+#[cfg(test)]
+mod kept;
 pub mod machine;
 pub mod memory;
 pub mod operator;

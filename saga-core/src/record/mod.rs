@@ -3,6 +3,8 @@
 mod definition_ref;
 mod entry;
 mod ids;
+#[cfg(test)]
+mod kept;
 mod operation;
 mod outcome;
 mod outline;

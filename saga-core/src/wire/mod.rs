@@ -3,6 +3,8 @@
 pub mod attributes;
 mod command;
 mod headers;
+#[cfg(test)]
+mod kept;
 mod message;
 mod reply;
 mod text;

@@ -2,6 +2,7 @@
 
 mod executing;
 mod fencing;
+mod kept;
 mod transactions;
 mod undoing;
 
