@@ -9,6 +9,9 @@ pub mod contract;
 pub mod coordinator;
 pub mod definition;
 mod error;
+#[cfg(feature = "fuzz")]
+#[cfg_attr(docsrs, doc(cfg(feature = "fuzz")))]
+pub mod fuzz;
 #[cfg(test)]
 mod kept;
 pub mod machine;

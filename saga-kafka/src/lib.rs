@@ -6,6 +6,9 @@ mod bus;
 mod config;
 mod connect;
 mod error;
+#[cfg(feature = "fuzz")]
+#[cfg_attr(docsrs, doc(cfg(feature = "fuzz")))]
+pub mod fuzz;
 mod names;
 mod operate;
 mod publish;

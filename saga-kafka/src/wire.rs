@@ -2,18 +2,26 @@
 //! (<https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/kafka-protocol-binding.md>).
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
-use rdkafka::Message as _;
-use rdkafka::message::{BorrowedMessage, Header, Headers as _, OwnedHeaders};
+use percent_encoding::{AsciiSet, percent_decode_str, utf8_percent_encode};
+use rdkafka::message::{Header, Headers, OwnedHeaders};
 use saga_core::Message;
 use saga_core::record::{MessageId, Payload, Topic};
 use saga_core::wire::attributes::CONTENT_TYPE;
 
 const ID: &str = "ce_id";
+const PORT_ID: &str = "ce-id";
 const ATTRIBUTE: &str = "ce_";
 const PORT_ATTRIBUTE: &str = "ce-";
 const WIRE_CONTENT_TYPE: &str = "content-type";
+/// Before the name of a header that would be taken for another, or cannot travel as it is: the name is then percent-encoded.
+const ENCODED: &str = "saga-encoded-";
+/// Kafka's client ends a name at a NUL.
+const IN_NAME: &AsciiSet = &AsciiSet::EMPTY.add(0).add(b'%');
+/// Before the names of the adapter's own.
+const RESERVED: &str = "saga-";
 /// Headers of the adapter's own, which nobody else sees.
 pub(crate) const ATTEMPT: &str = "saga-attempt";
 pub(crate) const NOT_BEFORE: &str = "saga-not-before";
@@ -25,7 +33,8 @@ const OWN: [&str; 4] = [ATTEMPT, NOT_BEFORE, DEAD_ATTEMPTS, DEAD_AT];
 pub(crate) fn to_wire(message: &Message, own: &[(&str, &str)]) -> OwnedHeaders {
     let mut headers = OwnedHeaders::new_with_capacity(message.headers.iter().count() + 1 + own.len());
     headers = headers.insert(Header { key: ID, value: Some(message.id.as_str()) });
-    for (name, value) in message.headers.iter() {
+    // The id has its place.
+    for (name, value) in message.headers.iter().filter(|(name, _)| *name != PORT_ID) {
         headers = headers.insert(Header { key: &wire_name(name), value: Some(value) });
     }
     for (name, value) in own {
@@ -38,6 +47,10 @@ fn wire_name(name: &str) -> Cow<'_, str> {
     if name == CONTENT_TYPE {
         return WIRE_CONTENT_TYPE.into();
     }
+    let is_taken = name == WIRE_CONTENT_TYPE || name.starts_with(ATTRIBUTE) || name.starts_with(RESERVED);
+    if is_taken || name.contains('\0') {
+        return format!("{ENCODED}{}", utf8_percent_encode(name, IN_NAME)).into();
+    }
     match name.strip_prefix(PORT_ATTRIBUTE) {
         Some(attribute) => format!("{ATTRIBUTE}{attribute}").into(),
         None => name.into(),
@@ -48,6 +61,9 @@ fn port_name(name: &str) -> Cow<'_, str> {
     if name == WIRE_CONTENT_TYPE {
         return CONTENT_TYPE.into();
     }
+    if let Some(name) = name.strip_prefix(ENCODED) {
+        return percent_decode_str(name).decode_utf8_lossy();
+    }
     match name.strip_prefix(ATTRIBUTE) {
         Some(attribute) => format!("{PORT_ATTRIBUTE}{attribute}").into(),
         None => name.into(),
@@ -55,17 +71,18 @@ fn port_name(name: &str) -> Cow<'_, str> {
 }
 
 /// A message as it arrived, with the adapter's own headers apart. One of somebody else's producer without an id is called after its place.
-pub(crate) fn from_wire(topic: &Topic, arrived: &BorrowedMessage<'_>) -> (Message, Own) {
+pub(crate) fn from_wire(topic: &Topic, arrived: &impl rdkafka::Message) -> (Message, Own) {
     let (mut id, mut own, mut pairs) = (None, Own::default(), Vec::new());
     let headers = arrived.headers();
-    for header in headers.iter().flat_map(|headers| headers.iter()) {
+    for header in headers.into_iter().flat_map(readable) {
         let value = String::from_utf8_lossy(header.value.unwrap_or_default());
-        if header.key == ID {
-            id = Some(value);
-        } else if OWN.contains(&header.key) {
+        if OWN.contains(&header.key) {
             own.put(header.key, &value);
-        } else {
-            pairs.push((port_name(header.key), value));
+            continue;
+        }
+        match port_name(header.key) {
+            name if name == PORT_ID => id = Some(value),
+            name => pairs.push((name, value)),
         }
     }
     let id = id.unwrap_or_else(|| place(arrived).into());
@@ -79,7 +96,18 @@ pub(crate) fn from_wire(topic: &Topic, arrived: &BorrowedMessage<'_>) -> (Messag
     (message, own)
 }
 
-fn place(arrived: &BorrowedMessage<'_>) -> String {
+/// The headers whose names are text. The client panics over one that is not, which anybody can send; the message is read all the same.
+fn readable<H: Headers>(headers: &H) -> impl Iterator<Item = Header<'_, &[u8]>> {
+    (0..headers.count()).filter_map(|at| {
+        let header = catch_unwind(AssertUnwindSafe(|| headers.try_get(at)));
+        header.unwrap_or_else(|_| {
+            tracing::warn!("a header whose name is no UTF-8 is left out");
+            None
+        })
+    })
+}
+
+fn place(arrived: &impl rdkafka::Message) -> String {
     format!("{}/{}/{}", arrived.topic(), arrived.partition(), arrived.offset())
 }
 
@@ -117,8 +145,39 @@ mod tests {
         let headers = to_wire(&message, &[(ATTEMPT, "2")]);
         let names: Vec<_> = headers.iter().map(|header| header.key.to_owned()).collect();
         assert_eq!(names, ["ce_id", "ce_type", "content-type", "plain", "saga-attempt"]);
-        for name in ["ce-type", "ce-datacontenttype", "plain"] {
+        let taken = ["content-type", "ce_type", "saga-attempt", "saga-encoded-x", "a\0b%", "ce-\0"];
+        for name in ["ce-type", "ce-datacontenttype", "plain"].into_iter().chain(taken) {
             assert_eq!(port_name(&wire_name(name)), name);
         }
+        assert!(taken.iter().all(|name| wire_name(name).starts_with(ENCODED)), "{taken:?}");
+    }
+
+    #[test]
+    fn an_id_among_the_headers_is_not_taken_for_the_messages_own() {
+        let message = Message::new(Topic::new("t").unwrap(), "x").with_id("1").with_headers([("ce-id", "2")]);
+        let headers = to_wire(&message, &[]);
+        let ids: Vec<_> =
+            headers.iter().filter(|header| header.key == ID).map(|header| header.value).collect();
+        assert_eq!(ids, [Some(&b"1"[..])]);
+    }
+
+    /// Headers as the client hands them out, the second of which has a name that is no UTF-8.
+    struct Odd;
+
+    impl Headers for Odd {
+        fn count(&self) -> usize {
+            3
+        }
+
+        fn try_get(&self, at: usize) -> Option<Header<'_, &[u8]>> {
+            let key = std::str::from_utf8([&b"one"[..], b"\xff", b"three"][at]).unwrap();
+            Some(Header { key, value: None })
+        }
+    }
+
+    #[test]
+    fn a_header_without_a_readable_name_hides_no_other() {
+        let names: Vec<_> = readable(&Odd).map(|header| header.key.to_owned()).collect();
+        assert_eq!(names, ["one", "three"]);
     }
 }

@@ -29,28 +29,44 @@ pub(crate) fn to_wire(message: &Message) -> HeaderMap {
     if let Some(key) = &message.key {
         put_attribute(&mut headers, KEY, key);
     }
-    for (name, value) in message.headers.iter() {
-        put(&mut headers, name, value);
+    // Id and key have their places.
+    let has_key = message.key.is_some();
+    for (name, value) in message.headers.iter().filter(|(name, _)| *name != ID && !(has_key && *name == KEY))
+    {
+        // Values of one name keep their order under one name only: if one of them must be encoded, all are.
+        let mut others = message.headers.iter().filter(|(other, _)| *other == name);
+        put_as(&mut headers, name, value, others.all(|(_, other)| is_plain(name, other)));
     }
     headers
 }
 
 /// Adds one more header, an attribute or other.
 pub(crate) fn put(headers: &mut HeaderMap, name: &str, value: &str) {
-    if name.starts_with(ATTRIBUTE) && is_name(name) {
+    put_as(headers, name, value, is_plain(name, value));
+}
+
+fn put_as(headers: &mut HeaderMap, name: &str, value: &str, is_plain: bool) {
+    // Whoever reads them does so in any case.
+    let is_lowercase = !name.bytes().any(|b| b.is_ascii_uppercase());
+    if name.starts_with(ATTRIBUTE) && is_name(name) && is_lowercase {
         return put_attribute(headers, name, value);
     }
-    let is_plain = is_name(name)
-        && !name.starts_with(SERVERS_OWN)
-        && !name.starts_with(ENCODED)
-        && value.trim() == value
-        && !value.contains(char::is_control);
     if is_plain {
         append(headers, name, value);
     } else {
         let name = format!("{ENCODED}{}", utf8_percent_encode(name, IN_NAME));
         append(headers, &name, &encoded(value));
     }
+}
+
+/// Whether it can travel as it is, and is read as what it is.
+fn is_plain(name: &str, value: &str) -> bool {
+    is_name(name)
+        && !is_attribute(name)
+        && !name.starts_with(SERVERS_OWN)
+        && !name.starts_with(ENCODED)
+        && value.trim() == value
+        && !value.contains(char::is_control)
 }
 
 fn put_attribute(headers: &mut HeaderMap, name: &str, value: &str) {
@@ -67,6 +83,11 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b':')
 }
 
+/// Whether it would be read as one.
+fn is_attribute(name: &str) -> bool {
+    name.get(..ATTRIBUTE.len()).is_some_and(|start| start.eq_ignore_ascii_case(ATTRIBUTE))
+}
+
 fn encoded(value: &str) -> Cow<'_, str> {
     utf8_percent_encode(value, IN_ATTRIBUTE).into()
 }
@@ -78,16 +99,16 @@ pub(crate) fn from_wire(topic: &Topic, headers: Option<&HeaderMap>, payload: Byt
     for (name, value) in values
         .flat_map(|(name, values)| values.iter().map(move |value| (name.as_ref() as &str, value.as_str())))
     {
-        if name.eq_ignore_ascii_case(ID) {
-            id = Some(decoded(value));
-        } else if name.eq_ignore_ascii_case(KEY) {
-            key = Some(decoded(value));
-        } else if let Some(name) = name.strip_prefix(ENCODED) {
-            pairs.push((decoded(name), decoded(value)));
-        } else if name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(ATTRIBUTE)) {
-            pairs.push((name.to_ascii_lowercase().into(), decoded(value)));
-        } else if !name.starts_with(SERVERS_OWN) {
-            pairs.push((name.into(), value.into()));
+        let (name, value) = match name.strip_prefix(ENCODED) {
+            Some(name) => (decoded(name), decoded(value)),
+            None if is_attribute(name) => (name.to_ascii_lowercase().into(), decoded(value)),
+            None if name.starts_with(SERVERS_OWN) => continue,
+            None => (Cow::from(name), Cow::from(value)),
+        };
+        match &*name {
+            ID => id = Some(value),
+            KEY => key = Some(value),
+            _ => pairs.push((name, value)),
         }
     }
     Message {
@@ -120,9 +141,12 @@ mod tests {
                 ("ce-output", "{\"a\":\"1\r\n\"}"),
                 ("ce-step", "pay"),
                 ("plain", "grüße"),
+                ("plain", "line\nend "),
                 ("plain", "again"),
                 ("odd name:ü", "line\nend "),
                 ("Nats-Msg-Id", "not for the server"),
+                ("CE-Type", "no attribute"),
+                ("ce-Odd", "nor this"),
                 ("saga-encoded-x", "%41"),
                 ("empty", ""),
             ]);
@@ -139,6 +163,15 @@ mod tests {
         };
         assert_eq!(sorted(&arrived), sorted(&message));
         assert!(to_wire(&message).get("Nats-Msg-Id").is_none(), "the server would deduplicate by it");
+    }
+
+    #[test]
+    fn id_and_key_among_the_headers_are_not_taken_for_the_messages_own() {
+        let headers = [("ce-id", "2"), ("ce-partitionkey", "b")];
+        let message = Message::new(topic(), "").with_id("1").keyed("a").with_headers(headers);
+        let arrived = from_wire(&topic(), Some(&to_wire(&message)), Bytes::new(), "s/1");
+        assert_eq!((arrived.id.as_str(), arrived.key.as_deref()), ("1", Some("a")));
+        assert_eq!(arrived.headers.iter().count(), 0);
     }
 
     #[test]

@@ -61,6 +61,9 @@ pub struct RabbitConfig {
     pub publish_bytes_max: usize,
 }
 
+/// What names begin with must leave room for the names: the protocol has 255 bytes for both.
+const PREFIX_BYTES_MAX: usize = 200;
+
 impl Default for RabbitConfig {
     fn default() -> Self {
         Self {
@@ -130,6 +133,9 @@ impl RabbitConfig {
             return Err(invalid(
                 "auth_mechanism EXTERNAL needs encryption and the certificate that names the user: amqps:// and client_cert_file",
             ));
+        }
+        if self.prefix.len() > PREFIX_BYTES_MAX {
+            return Err(invalid("prefix is longer than 200 bytes"));
         }
         // What travels as a short string; the client would panic.
         let is_long = |text: &str| text.len() > usize::from(u8::MAX);
@@ -219,5 +225,7 @@ mod tests {
         }
         let error = RabbitConfig::from_url(&format!("amqp://a/{}", "v".repeat(256))).unwrap_err();
         assert!(error.to_string().contains("vhost"), "{error}");
+        let error = RabbitConfig::from_url(&format!("amqp://a?prefix={}", "p".repeat(245))).unwrap_err();
+        assert!(error.to_string().contains("prefix"), "{error}");
     }
 }

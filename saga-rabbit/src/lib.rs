@@ -5,6 +5,9 @@ mod bus;
 mod config;
 mod connect;
 mod error;
+#[cfg(feature = "fuzz")]
+#[cfg_attr(docsrs, doc(cfg(feature = "fuzz")))]
+pub mod fuzz;
 mod line;
 mod names;
 mod operate;

@@ -38,7 +38,7 @@ pub(crate) enum Note<'a> {
 }
 
 impl Note<'_> {
-    fn line(self) -> String {
+    pub(crate) fn line(self) -> String {
         match self {
             Self::Topic(topic, TopicKind::Commands) => format!("commands {topic}"),
             Self::Topic(topic, TopicKind::Events) => format!("events {topic}"),
@@ -140,7 +140,7 @@ fn offset(delivery: &lapin::message::Delivery) -> i64 {
 }
 
 /// Does what a line says. A line of a later version that is not understood is passed over.
-fn follow(registry: &mut Registry, line: &[u8]) {
+pub(crate) fn follow(registry: &mut Registry, line: &[u8]) {
     let Some((verb, rest)) = str::from_utf8(line).ok().and_then(|line| line.split_once(' ')) else { return };
     let (name, group) = rest.split_once(' ').map_or((rest, None), |(name, group)| (name, Some(group)));
     let Ok(topic) = Topic::new(name) else { return };

@@ -17,6 +17,8 @@ const KEY: &str = "cloudEvents:partitionkey";
 /// As it is written, and as others may write it, where a colon is no part of a name.
 const ATTRIBUTES: [&str; 2] = ["cloudEvents:", "cloudEvents_"];
 const PORT_ATTRIBUTE: &str = "ce-";
+const PORT_ID: &str = "ce-id";
+const PORT_KEY: &str = "ce-partitionkey";
 /// Before the name of a header that the server or this adapter would take for its own.
 const ENCODED: &str = "saga-encoded-";
 /// Before the names of the adapter's own.
@@ -50,11 +52,17 @@ pub(crate) fn to_wire(message: &Message) -> Result<BasicProperties, Error> {
     if let Ok(id) = ShortString::try_new(message.id.as_str()) {
         properties = properties.with_message_id(id);
     }
+    let mut has_type = false;
     for (name, value) in message.headers.iter() {
+        // Id and key have their places; there is room for one content type, and it is read first.
         match ShortString::try_new(value) {
-            Ok(value) if name == CONTENT_TYPE => properties = properties.with_content_type(value),
+            _ if name == PORT_ID || (name == PORT_KEY && message.key.is_some()) => {}
+            Ok(value) if name == CONTENT_TYPE && !has_type => {
+                properties = properties.with_content_type(value)
+            }
             Ok(_) | Err(_) => put(&mut table, &wire_name(name), value)?,
         }
+        has_type |= name == CONTENT_TYPE;
     }
     Ok(properties.with_headers(table.into()))
 }
@@ -117,8 +125,8 @@ pub(crate) fn from_wire(topic: &Topic, properties: &BasicProperties, payload: By
         let port = port_name(name.as_str());
         for value in texts(value) {
             match &*port {
-                "ce-id" => id = Some(value),
-                "ce-partitionkey" => key = Some(value),
+                PORT_ID => id = Some(value),
+                PORT_KEY => key = Some(value),
                 _ if is_servers_own(name.as_str()) || is_own(name.as_str()) => own.put(name.as_str(), &value),
                 _ => pairs.push((port.clone(), value)),
             }
@@ -215,13 +223,12 @@ pub(crate) fn copy(original: &BasicProperties, id: &MessageId, added: &[(&str, &
         .flatten()
         .filter(|(name, _)| {
             let name = name.as_str();
-            !is_own(name) && !is_servers_own(name) && !dead.contains(&&*port_name(name))
+            let port = port_name(name);
+            !is_own(name) && !is_servers_own(name) && !dead.contains(&&*port) && port != PORT_ID
         })
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    if !table.keys().any(|name| port_name(name.as_str()) == "ce-id") {
-        table.insert(ID.into(), AMQPValue::LongString(id.as_str().into()));
-    }
+    table.insert(ID.into(), AMQPValue::LongString(id.as_str().into()));
     for (name, value) in added {
         let name = match name.strip_prefix(PORT_ATTRIBUTE) {
             Some(attribute) => format!("{}{attribute}", ATTRIBUTES[0]).into(),

@@ -7,6 +7,9 @@ mod audit;
 mod barrier;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod error;
+#[cfg(all(feature = "fuzz", any(feature = "postgres", feature = "sqlite")))]
+#[cfg_attr(docsrs, doc(cfg(feature = "fuzz")))]
+pub mod fuzz;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod leases;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -1,6 +1,7 @@
 //! What several stages run, built as the tests are: nothing is built once more for other features.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde::Deserialize;
 
@@ -32,6 +33,17 @@ pub(crate) fn binary(package: &str, name: &str) -> Result<PathBuf, String> {
     Ok(find(&built, package, name)?.path.clone())
 }
 
+/// A program of a package of ours, whose crates alone are compiled in another way.
+pub(crate) fn instrumented(
+    package: &str,
+    name: &str,
+    how: impl FnOnce(&mut Command),
+) -> Result<PathBuf, String> {
+    // Alone: whatever else is linked lacks what counts.
+    let built = build_as(&["build", "--bin", name], how)?;
+    Ok(find(&built, package, name)?.path.clone())
+}
+
 /// The test programs of these names, in whichever package.
 pub(crate) fn tests(names: &[&str]) -> Result<Vec<Built>, String> {
     let names = names.iter().flat_map(|name| ["--test", name]);
@@ -47,8 +59,13 @@ pub(crate) fn find<'a>(built: &'a [Built], package: &str, name: &str) -> Result<
 }
 
 fn build(args: &[&str]) -> Result<Vec<Built>, String> {
+    build_as(args, |_| {})
+}
+
+fn build_as(args: &[&str], how: impl FnOnce(&mut Command)) -> Result<Vec<Built>, String> {
     let mut built = Vec::new();
-    let command = cargo([args, &ALL, &["--message-format=json-render-diagnostics"]].concat());
+    let mut command = cargo([args, &ALL, &["--message-format=json-render-diagnostics"]].concat());
+    how(&mut command);
     let succeeded = run_lines(command, |line| built.extend(read(line)))?;
     if succeeded { Ok(built) } else { Err(format!("cargo {} failed", args.join(" "))) }
 }

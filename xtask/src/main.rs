@@ -6,6 +6,7 @@ mod checkout;
 mod command;
 mod conformance;
 mod crash;
+mod fuzz;
 mod model;
 mod processes;
 mod servers;
@@ -17,6 +18,9 @@ mod workspace;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if fuzz::is_compiler() {
+        return fuzz::compile();
+    }
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args.as_slice() {
@@ -47,6 +51,10 @@ fn main() -> ExitCode {
         ["model", args @ ..] => model::check(args),
         ["sim", args @ ..] => simulation::simulate(args),
         ["mutants"] => simulation::mutants(),
+        ["fuzz", words @ ..] => match fuzz::chosen(words) {
+            Ok(plan) => fuzz::run(&plan),
+            Err(problem) => return misused(&problem),
+        },
         ["servers", args @ ..] => servers(args),
         ["bench", "core"] => bench_core(),
         [other, ..] => return misused(&format!("there is no command {other:?}")),
@@ -130,9 +138,11 @@ fn usage() -> String {
          Usage: cargo xtask mutants\n\n\
          Breaks one rule of the design after the other, and shows by which law of the model, of the simulation, or of both each is\n\
          caught, and after how many states or seeds.\n\n\
+         {fuzz}\n\n\
          Usage: cargo xtask bench core\n\n\
          Measures sagas in memory: throughput, latency, CPU and memory of each.\n",
         orders = checkout::ORDERS,
+        fuzz = fuzz::USAGE,
         servers = servers::USAGE
     )
 }

@@ -49,6 +49,7 @@ pub(crate) const STAGES: &[Stage] = &[
         what: "every broken rule is caught by the model or the simulation",
         run: mutants,
     },
+    Stage { name: "fuzz", what: "a minute of fuzzing, all targets side by side, finds nothing", run: fuzz },
     Stage {
         name: "conformance",
         what: "every bus keeps its promises, against real servers",
@@ -252,6 +253,17 @@ fn model(_: &Context) -> Outcome {
 
 fn simulation(_: &Context) -> Outcome {
     crate::simulation::simulate(&["--quick"]).and_then(|_| crate::simulation::check_alike()).into()
+}
+
+/// How long the targets share the machine. Whoever changes what reads bytes runs `cargo xtask fuzz` for longer.
+const FUZZ_SECONDS: u64 = 60;
+
+fn fuzz(_: &Context) -> Outcome {
+    match crate::fuzz::run(&crate::fuzz::Plan::all(FUZZ_SECONDS)) {
+        Ok(true) => Outcome::Passed,
+        Ok(false) => Outcome::Failed("an input was found that is not read as it should be".to_owned()),
+        Err(why) => Outcome::Failed(why),
+    }
 }
 
 fn mutants(_: &Context) -> Outcome {

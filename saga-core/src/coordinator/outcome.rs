@@ -60,11 +60,7 @@ impl Outcome {
 
 /// A cause in words.
 pub(crate) fn describe(cause: &Cause, definition: &Definition) -> String {
-    let name = |step: &StepIndex| match definition.steps.get(step.at()) {
-        Some(known) => known.name.to_string(),
-        // A tombstone may be of a version with more steps than the one registered now.
-        None => format!("step number {}", step.0),
-    };
+    let name = |step: &StepIndex| definition.step_label(*step);
     match cause {
         Cause::Rejected { step, reason } => format!("{} was refused: {reason}", name(step)),
         Cause::Failed { step, reason } => format!("{} failed: {reason}", name(step)),

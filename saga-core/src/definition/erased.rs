@@ -103,6 +103,12 @@ impl Definition {
         &self.steps[step.at()].name
     }
 
+    /// The same, for people: its number where there is none, as in the record of a version with more steps.
+    pub(crate) fn step_label(&self, step: StepIndex) -> Arc<str> {
+        let known = self.steps.get(step.at());
+        known.map_or_else(|| format!("step number {}", step.0).into(), |known| Arc::clone(&known.name))
+    }
+
     pub(crate) fn step(&self, step: StepIndex) -> &StepDef {
         &self.steps[step.at()]
     }

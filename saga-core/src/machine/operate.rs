@@ -21,7 +21,7 @@ impl Deciding<'_> {
             Verb::Resolve { step, resolution } => {
                 self.check_resolution(step, &resolution)?;
                 self.record(Fact::Operated { operation });
-                let round = self.state.steps[step.at()].round + 1;
+                let round = self.state.steps[step.at()].round.saturating_add(1);
                 self.record(Fact::Resolving { step, round, resolution });
             }
             Verb::Abandon => {
@@ -93,7 +93,7 @@ impl Deciding<'_> {
 
     fn next_round(&mut self, step: StepIndex) {
         let it = &self.state.steps[step.at()];
-        let round = it.round + 1;
+        let round = it.round.saturating_add(1);
         match (self.state.phase, &it.undo, &it.forward) {
             (Phase::Unwinding, Undo::Stuck { action, .. }, _) => {
                 let action = *action;
@@ -174,7 +174,7 @@ impl Deciding<'_> {
 
     pub(super) fn callback_failed(&mut self, reason: Arc<str>) {
         let Callback::Owed { attempts, .. } = self.state.callback else { return };
-        let attempt = attempts + 1;
+        let attempt = attempts.saturating_add(1);
         let spent = self.definition.callback_retry.is_spent(attempt);
         self.record(Fact::CallbackFailed { attempt, reason: Arc::clone(&reason) });
         if spent {

@@ -44,7 +44,7 @@ impl Instance {
     fn open_callback(&self) -> Option<Effect> {
         match self.state.callback {
             Callback::Owed { attempts, next_at } => {
-                Some(Effect::Callback { attempt: attempts + 1, not_before: next_at })
+                Some(Effect::Callback { attempt: attempts.saturating_add(1), not_before: next_at })
             }
             _ => None,
         }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use answer::Answer;
 pub use sheet::{Action, LiveSheet, Sheet};
-#[cfg(feature = "testing")]
+#[cfg(any(feature = "fuzz", feature = "testing"))]
 pub(crate) use words::in_words;
 
 use crate::error::{Error, ErrorKind};

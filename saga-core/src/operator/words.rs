@@ -5,7 +5,7 @@ use crate::definition::Definition;
 use crate::record::{Action, Fact, FenceAnswer, HeldInput, NamedVerb, PlanItem, Resolution, StepIndex, Verb};
 
 pub(crate) fn in_words(fact: &Fact, definition: &Definition) -> String {
-    let name = |step: &StepIndex| definition.step_name(*step);
+    let name = |step: &StepIndex| definition.step_label(*step);
     match fact {
         Fact::Started { .. } => "started".to_owned(),
         Fact::Dispatched { step, round, .. } => format!("{} dispatched{}", name(step), in_round(*round)),
@@ -31,7 +31,7 @@ pub(crate) fn in_words(fact: &Fact, definition: &Definition) -> String {
 }
 
 fn of_the_saga(fact: &Fact, definition: &Definition) -> String {
-    let name = |step: &StepIndex| definition.step_name(*step);
+    let name = |step: &StepIndex| definition.step_label(*step);
     match fact {
         Fact::WentForward => "going forward after all".to_owned(),
         Fact::Resolving { step, resolution, .. } => {
@@ -89,8 +89,8 @@ fn in_round(round: u32) -> String {
 
 fn planned(plan: &[PlanItem], definition: &Definition) -> String {
     let items = plan.iter().map(|item| match item.action {
-        Action::Fence => format!("fence {}", definition.step_name(item.step)),
-        Action::Undo | Action::Execute => definition.step_name(item.step).to_string(),
+        Action::Fence => format!("fence {}", definition.step_label(item.step)),
+        Action::Undo | Action::Execute => definition.step_label(item.step).to_string(),
     });
     let items = items.collect::<Vec<_>>();
     if items.is_empty() { "nothing to undo".to_owned() } else { items.join(", ") }

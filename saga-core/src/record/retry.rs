@@ -55,7 +55,7 @@ impl Retry {
     pub fn delay_with(&self, attempt: u32, jitter: u64) -> Duration {
         let full = self.delay(attempt);
         let cut = u32::try_from(jitter % 500).expect("below 500");
-        full - full * cut / 1_000
+        full - full / 1_000 * cut
     }
 }
 
@@ -78,6 +78,12 @@ mod tests {
             let delay = retry.delay_with(2, jitter).as_millis();
             assert!((100..=200).contains(&delay), "{delay}");
         }
+    }
+
+    #[test]
+    fn the_longest_delay_can_be_shortened() {
+        let retry = Retry::DEFAULT.delays(Duration::MAX, Duration::MAX);
+        assert!(retry.delay_with(1, 499) < Duration::MAX);
     }
 
     #[test]

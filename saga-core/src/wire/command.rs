@@ -110,6 +110,7 @@ impl Command {
         let raw = super::reply::Raw::read(message);
         let action = raw.action()?;
         let known = match raw.verdict {
+            _ if action == Action::Execute => Known::Unknown,
             None | Some("unknown") => Known::Unknown,
             Some("succeeded") => {
                 Known::Succeeded(raw.output.map(|output| Payload::from(output.as_bytes().to_vec())))
@@ -198,6 +199,14 @@ mod tests {
         assert_eq!(message.id.as_str(), format!("{}/payment-validation/undo/2", RunId::from_u128(7)));
         assert_eq!(message.key.as_deref(), Some("12345"));
         assert_eq!(Command::parse(&message), Ok(command()));
+    }
+
+    #[test]
+    fn nothing_is_known_of_a_step_that_is_to_be_executed() {
+        let topic = Topic::new("payment-validation").unwrap();
+        let mut message = command().into_message(topic, "/saga/checkout");
+        message.headers = message.headers.with([(attributes::ACTION, "execute")]);
+        assert_eq!(Command::parse(&message).unwrap().known, Known::Unknown);
     }
 
     #[test]

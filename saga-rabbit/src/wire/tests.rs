@@ -52,6 +52,26 @@ fn a_copy_keeps_what_arrived_and_what_is_added_does_not_pile_up() {
 }
 
 #[test]
+fn id_and_key_among_the_headers_are_not_taken_for_the_messages_own() {
+    let headers =
+        [("ce-id", "2"), ("ce-partitionkey", "b"), ("ce-datacontenttype", "a"), ("ce-datacontenttype", "b")];
+    let message = Message::new(topic(), "").with_id("1").keyed("a").with_headers(headers);
+    let (arrived, _) = from_wire(&topic(), &to_wire(&message).unwrap(), Bytes::new());
+    assert_eq!((arrived.id.as_str(), arrived.key.as_deref()), ("1", Some("a")));
+    assert_eq!(arrived.headers.iter().collect::<Vec<_>>(), headers[2..]);
+}
+
+#[test]
+fn an_id_that_is_no_text_is_replaced_in_copies() {
+    let mut table = FieldTable::default();
+    table.insert("cloudEvents:id".into(), AMQPValue::FieldTable(FieldTable::default()));
+    let foreign = BasicProperties::default().with_headers(table);
+    let (arrived, _) = from_wire(&topic(), &foreign, Bytes::new());
+    let (again, _) = from_wire(&topic(), &copy(&foreign, &arrived.id, &[]), Bytes::new());
+    assert_eq!(arrived.id, again.id);
+}
+
+#[test]
 fn a_bare_message_is_called_by_its_property_and_its_retries_keep_its_id() {
     let foreign = BasicProperties::default().with_message_id("7".into()).with_user_id("somebody".into());
     let (arrived, _) = from_wire(&topic(), &foreign, Bytes::new());

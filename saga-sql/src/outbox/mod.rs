@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 
 pub use database::OutboxDatabase;
 pub use relay::{Relay, RelayOptions};
+#[cfg(feature = "fuzz")]
+pub(crate) use rows::message_of;
 pub use rows::{ClaimedRow, NewRow, OutboxState, RawRefused, RefusedMessage, Settling, Take};
 
 use crate::error::told;

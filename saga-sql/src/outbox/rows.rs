@@ -27,7 +27,7 @@ pub struct NewRow {
 }
 
 impl NewRow {
-    pub(super) fn of(message: &Message) -> Result<Self, Error> {
+    pub(crate) fn of(message: &Message) -> Result<Self, Error> {
         let invalid = |problem: &str| {
             let message = format!("message {} for topic {}: {problem}", message.id, message.topic);
             Error::new(ErrorKind::Invalid, message)
@@ -156,7 +156,7 @@ impl RefusedMessage {
 }
 
 /// The message that was put in.
-pub(super) fn message_of(claimed: ClaimedRow) -> Result<Message, Error> {
+pub(crate) fn message_of(claimed: ClaimedRow) -> Result<Message, Error> {
     let ClaimedRow { number, row, .. } = claimed;
     let place = || format!("row {number} of table saga_outbox cannot be read");
     let topic = Topic::new(row.topic).map_err(|error| corrupt(place()).with_source(error))?;

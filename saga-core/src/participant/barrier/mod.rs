@@ -269,7 +269,7 @@ impl Row {
     /// Gives the row to a new claim.
     fn hold(&mut self, holder: Holder) -> ClaimToken {
         self.overtake();
-        self.tokens += 1;
+        self.tokens = self.tokens.wrapping_add(1);
         self.holder = Some(holder);
         token(self.tokens, &holder)
     }
@@ -331,7 +331,7 @@ impl Attempts {
         if self.round != round {
             *self = Self { round, count: 0 };
         }
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         self.count
     }
 }
