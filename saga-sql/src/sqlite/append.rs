@@ -65,13 +65,17 @@ async fn transact(writer: &mut Writer, batch: &[Append]) -> Result<Answers, Fail
         next = next.max(no + 1);
         rows.take(writer, no, change, to_column(now))?;
     }
-    if !rows.is_empty() {
+    let is_written = !rows.is_empty();
+    if is_written {
         write(writer, rows).await?;
     }
     audit::file(writer, batch, &plan.answers).await?;
     let connection = writer.connection().await?;
     let committed = sqlx::raw_sql("COMMIT").execute(&mut *connection).await;
     committed.map_err(|error| Failure::Committing(told("the commit to the saga log failed", error)))?;
+    if is_written {
+        writer.committed();
+    }
     Ok(plan.answers)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use saga_core::Error;
@@ -67,6 +68,8 @@ pub(super) struct Writer {
     pub(super) known: Known,
     /// When settled sagas that are too old are looked for next.
     pub(super) prune_at: Timestamp,
+    /// How many commits have written something.
+    pub(super) commits: Arc<AtomicU64>,
 }
 
 /// What was read once and never changes.
@@ -93,7 +96,13 @@ impl Writer {
             programs: Program::all(),
             known: Known::default(),
             prune_at: Timestamp::default(),
+            commits: Arc::default(),
         }
+    }
+
+    /// Something was written, and is durable.
+    pub(super) fn committed(&self) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
