@@ -1,5 +1,6 @@
 //! Benchmarks, run by `cargo xtask bench`. Each prints a table and, as its last line, the same as JSON.
 
+mod asleep;
 mod core;
 mod durable;
 mod load;

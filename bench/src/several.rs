@@ -32,8 +32,14 @@ pub(crate) fn run(url: &str) {
 
 async fn measure(url: &str) {
     let store = Store::server(url).await;
-    println!("saga-rs {}; {}; one bus and the inboxes in memory", env!("CARGO_PKG_VERSION"), store.promise().await);
-    println!("a saga of 4 parallel steps of 300 B; {IN_FLIGHT} in flight in all, awaited where they were started");
+    println!(
+        "saga-rs {}; {}; one bus and the inboxes in memory",
+        env!("CARGO_PKG_VERSION"),
+        store.promise().await
+    );
+    println!(
+        "a saga of 4 parallel steps of 300 B; {IN_FLIGHT} in flight in all, awaited where they were started"
+    );
     let probed_before = probe();
     let mut lines = Vec::new();
     for replies in [Replies::Own, Replies::Shared] {

@@ -63,7 +63,9 @@ impl Store {
     /// What is counted by [`syncs`](Self::syncs).
     pub(crate) const fn counted(&self) -> &'static str {
         match self {
-            Self::Sqlite(_) => "commits of the log's writer that wrote: each is one sync of the write-ahead log",
+            Self::Sqlite(_) => {
+                "commits of the log's writer that wrote, each one sync of the write-ahead log; what checkpoints sync is not counted"
+            }
             Self::Postgres(_) => "syncs of the write-ahead log by the whole server: wal_sync of pg_stat_wal",
         }
     }

@@ -52,7 +52,10 @@ fn a_saga_that_is_put_off_keeps_its_line() {
     let sooner = plan(&[append("a", 2)], vec![live(2, 160)]);
     assert_eq!((kept(&sooner).is_refiled, kept(&sooner).line.at), (true, Some(Timestamp::from_millis(150))));
     let come_up = plan(&[append("a", 2)], vec![live(2, 100)]);
-    assert_eq!((kept(&come_up).is_refiled, kept(&come_up).line.at), (true, Some(Timestamp::from_millis(150))));
+    assert_eq!(
+        (kept(&come_up).is_refiled, kept(&come_up).line.at),
+        (true, Some(Timestamp::from_millis(150)))
+    );
     let never = plan(&[Append { wake_at: None, ..append("a", 2) }], vec![live(2, 120)]);
     assert_eq!((kept(&never).is_refiled, kept(&never).line.at), (true, None));
     let other = plan(&[Append { owner: None, ..append("a", 2) }], vec![live(2, 120)]);

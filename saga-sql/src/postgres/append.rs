@@ -44,7 +44,8 @@ pub(super) async fn commit(inner: &Inner, mut batch: Vec<Append>) -> Answers {
     batch.retain(|_| places.next().is_some_and(Option::is_none));
     let others = if batch.is_empty() { Vec::new() } else { commit_planned(inner, batch).await };
     let mut others = others.into_iter();
-    let answers = swift.into_iter().map(|version| version.map_or_else(|| others.next(), |version| Some(Ok(version))));
+    let answers =
+        swift.into_iter().map(|version| version.map_or_else(|| others.next(), |version| Some(Ok(version))));
     answers.map(|answer| answer.expect("one for each append")).collect()
 }
 

@@ -91,7 +91,9 @@ fn rows(inner: &Inner, batch: &[Append]) -> Option<(Known, Fresh)> {
     {
         let shared = inner.known();
         let owner = |append: &Append| match &append.owner {
-            Some((name, epoch)) if shared.owners.get(epoch).is_some_and(|owner| owner == name) => *epoch as i64,
+            Some((name, epoch)) if shared.owners.get(epoch).is_some_and(|owner| owner == name) => {
+                *epoch as i64
+            }
             _ => 0,
         };
         for (at, append) in batch.iter().enumerate() {

@@ -85,8 +85,9 @@ impl SqliteLog {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// How many commits of this log and its clones have written something since it was opened. With [`Synchronous::Full`](super::Synchronous)
-    /// each has synced the disk once; a checkpoint, after every 4,000 pages, syncs it a few times more. For measuring.
+    /// How many commits of this log and its clones have written something since it was opened. With
+    /// [`Synchronous::Full`](super::Synchronous::Full) each has synced the disk once; a checkpoint, after every 4,000 pages, syncs it a few times
+    /// more. For measuring.
     pub fn commits(&self) -> u64 {
         self.inner.commits.load(Ordering::Relaxed)
     }

@@ -69,7 +69,11 @@ pub(super) async fn wake(writer: &mut Writer, wake: Wake<'_>) -> Result<Vec<Woke
             if done.pruned + done.moved > 0 {
                 writer.committed();
             }
-            done.due.ok_or_else(|| run_out(wake.owner, wake.epoch))?.iter().map(woken_of(wake.epoch)).collect()
+            done.due
+                .ok_or_else(|| run_out(wake.owner, wake.epoch))?
+                .iter()
+                .map(woken_of(wake.epoch))
+                .collect()
         }
         Err(error) => {
             writer.roll_back().await;

@@ -137,7 +137,7 @@ impl Writer {
         }
         let (parts, answers): (Vec<_>, Vec<_>) = batches.drain(..).unzip();
         let sizes: Vec<_> = parts.iter().map(Vec::len).collect();
-        let mut results = append::commit(self, parts.concat()).await.into_iter();
+        let mut results = append::commit(self, parts.into_iter().flatten().collect()).await.into_iter();
         for (size, answer) in sizes.into_iter().zip(answers) {
             // Whoever asked may be gone.
             let _gone = answer.send(results.by_ref().take(size).collect());
