@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::load::Load;
+use crate::load::{Load, Parts};
 use crate::process::{cpu_time, resident_bytes};
 
 const RUNS: usize = 5;
@@ -77,7 +77,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 fn throughput(in_flight: usize) -> serde_json::Value {
     runtime().block_on(async {
-        let load = Load::start(10_000, None);
+        let load = Load::start(Parts::new(10_000));
         load.drive(in_flight, Instant::now() + WARM_UP).await;
         let mut runs = Vec::new();
         for run in 1..=RUNS {
@@ -108,7 +108,7 @@ fn throughput(in_flight: usize) -> serde_json::Value {
 /// commands still on the in-memory bus.
 fn memory_in_flight(are_commands_consumed: bool) -> u64 {
     runtime().block_on(async {
-        let load = Load::start_unserved(IN_FLIGHT_MAX, are_commands_consumed).await;
+        let load = Load::start_unserved(Parts::new(IN_FLIGHT_MAX), are_commands_consumed).await;
         load.start_one().await;
         let before = resident_bytes();
         for _ in 1..HELD_IN_FLIGHT {
@@ -122,7 +122,9 @@ fn memory_in_flight(are_commands_consumed: bool) -> u64 {
 /// Lets many sagas end and looks at what grows meanwhile. With few inbox rows, that is the log alone.
 fn memory_finished(rows_max: Option<usize>) -> u64 {
     runtime().block_on(async {
-        let load = Load::start(10_000, rows_max);
+        let mut parts = Parts::new(10_000);
+        parts.inbox_limits.rows_max = rows_max.unwrap_or(parts.inbox_limits.rows_max);
+        let load = Load::start(parts);
         let run = async |count: u64| {
             let begun = load.finished();
             while load.finished() - begun < count {

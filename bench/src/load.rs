@@ -1,7 +1,7 @@
 //! The load: a saga of four parallel steps, each given about 300 bytes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -12,6 +12,8 @@ use saga_core::{
     Contract, EventBus, Saga, Sagas, Service, ServiceBuilder, StepContext, StepError, Topic, Undo, handler,
 };
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Order {
@@ -20,8 +22,8 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    pub(crate) fn new(n: u64) -> Self {
-        Self { id: format!("order-{n}"), pad: "x".repeat(270) }
+    pub(crate) fn new(prefix: &str, n: u64) -> Self {
+        Self { id: format!("{prefix}-{n}"), pad: "x".repeat(270) }
     }
 }
 
@@ -36,44 +38,75 @@ const LOAD_TASKS: usize = 4;
 const STEPS: [Contract<Order, Done>; 4] =
     [Contract::new("one"), Contract::new("two"), Contract::new("three"), Contract::new("four")];
 
+/// What a service is made of, beside the saga and its steps.
+pub(crate) struct Parts {
+    pub(crate) bus: MemoryBus,
+    pub(crate) log: Arc<dyn SagaLog>,
+    pub(crate) options: CoordinatorOptions,
+    pub(crate) inbox_limits: InboxLimits,
+    /// What the ids of its sagas begin with: those of one log must differ.
+    pub(crate) prefix: &'static str,
+    /// Where its sagas are answered, if not where all of this name are.
+    pub(crate) replies: Option<String>,
+}
+
+impl Parts {
+    /// In memory, with room for so many sagas at once.
+    pub(crate) fn new(in_flight_max: usize) -> Self {
+        let mut options = CoordinatorOptions::default();
+        options.sagas_in_flight_max = in_flight_max;
+        options.sagas_cached_max = in_flight_max.max(options.sagas_cached_max);
+        Self {
+            bus: MemoryBus::new(),
+            log: Arc::new(MemoryLog::new()),
+            options,
+            inbox_limits: InboxLimits::default(),
+            prefix: "order",
+            replies: None,
+        }
+    }
+
+    fn coordinator(&self, saga: &Saga<Order>) -> ServiceBuilder {
+        let service = Service::builder(Arc::new(self.bus.clone())).log(Arc::clone(&self.log));
+        service.coordinator_options(self.options.clone()).coordinate(saga)
+    }
+}
+
 /// A running service.
 pub(crate) struct Load {
     sagas: Sagas<Order>,
     next: AtomicU64,
+    prefix: &'static str,
+    /// How many commands its participants have executed.
+    executed: Arc<AtomicU64>,
+    shutdown: Mutex<Option<oneshot::Sender<()>>>,
+    running: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Load {
-    /// Starts a service in memory that coordinates the saga and does its steps.
-    pub(crate) fn start(in_flight_max: usize, inbox_rows_max: Option<usize>) -> Arc<Self> {
-        Self::start_with(Arc::new(MemoryLog::new()), in_flight_max, inbox_rows_max)
-    }
-
-    /// The same, with its sagas in this log.
-    pub(crate) fn start_with(
-        log: Arc<dyn SagaLog>,
-        in_flight_max: usize,
-        inbox_rows_max: Option<usize>,
-    ) -> Arc<Self> {
-        let saga = saga();
-        let mut limits = InboxLimits::default();
-        limits.rows_max = inbox_rows_max.unwrap_or(limits.rows_max);
-        let clock = Arc::new(TokioClock::new());
-        let inbox = Arc::new(MemoryInbox::with_limits(clock, limits));
-        let mut service = coordinator(Arc::new(MemoryBus::new()), &saga, in_flight_max).log(log).inbox(inbox);
+    /// Starts a service that coordinates the saga and does its steps.
+    pub(crate) fn start(parts: Parts) -> Arc<Self> {
+        let saga = saga(parts.replies.as_deref());
+        let inbox = MemoryInbox::with_limits(Arc::new(TokioClock::new()), parts.inbox_limits);
+        let mut service = parts.coordinator(&saga).inbox(Arc::new(inbox));
+        let executed = Arc::new(AtomicU64::new(0));
         for step in &STEPS {
-            let execute = |_: Order, _: StepContext| async { Ok::<_, StepError>(Done { ok: true }) };
+            let counted = Arc::clone(&executed);
+            let execute = move |_: Order, _: StepContext| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                async { Ok::<_, StepError>(Done { ok: true }) }
+            };
             let undo = |_: Undo<Order, Done>, _: StepContext| async { Ok(()) };
             service = service.serve(step, handler(execute).undo(undo));
         }
-        Self::run(service.build().expect("the service can run"), &saga)
+        Self::run(service.build().expect("the service can run"), &saga, parts.prefix, executed)
     }
 
-    /// Starts a service in memory that only coordinates the saga: nobody answers. Its commands are taken off the bus, or stay there.
-    pub(crate) async fn start_unserved(in_flight_max: usize, are_commands_consumed: bool) -> Arc<Self> {
-        let saga = saga();
-        let bus = Arc::new(MemoryBus::new());
-        let service = coordinator(Arc::clone(&bus) as _, &saga, in_flight_max);
-        let load = Self::run(service.build().expect("the service can run"), &saga);
+    /// Starts a service that only coordinates the saga: nobody answers. Its commands are taken off the bus, or stay there.
+    pub(crate) async fn start_unserved(parts: Parts, are_commands_consumed: bool) -> Arc<Self> {
+        let saga = saga(parts.replies.as_deref());
+        let service = parts.coordinator(&saga).build().expect("the service can run");
+        let load = Self::run(service, &saga, parts.prefix, Arc::default());
         // The coordinator declares the topics as it starts.
         load.start_one().await;
         for step in STEPS.iter().filter(|_| are_commands_consumed) {
@@ -83,7 +116,7 @@ impl Load {
                 in_flight_max: 1_024,
                 key_order: false,
             };
-            let subscription = bus.subscribe(spec).await.expect("it is declared");
+            let subscription = parts.bus.subscribe(spec).await.expect("it is declared");
             tokio::spawn(async move {
                 while let Ok(commands) = subscription.next(512).await {
                     subscription.settle(commands.into_iter().map(Delivery::ack).collect()).await;
@@ -93,10 +126,31 @@ impl Load {
         load
     }
 
-    fn run(service: Service, saga: &Saga<Order>) -> Arc<Self> {
+    fn run(
+        service: Service,
+        saga: &Saga<Order>,
+        prefix: &'static str,
+        executed: Arc<AtomicU64>,
+    ) -> Arc<Self> {
         let sagas = service.sagas(saga).expect("it coordinates the saga");
-        tokio::spawn(service.run(std::future::pending()));
-        Arc::new(Self { sagas, next: AtomicU64::new(0) })
+        let (shutdown, told) = oneshot::channel::<()>();
+        let running = tokio::spawn(async move {
+            service.run(async { told.await.unwrap_or(()) }).await.expect("it runs until it is told to stop");
+        });
+        let (shutdown, running) = (Mutex::new(Some(shutdown)), Mutex::new(Some(running)));
+        Arc::new(Self { sagas, next: AtomicU64::new(0), prefix, executed, shutdown, running })
+    }
+
+    /// Shuts the service down.
+    pub(crate) async fn stop(&self) {
+        drop(self.shutdown.lock().expect("nobody panics holding it").take());
+        let running = self.running.lock().expect("nobody panics holding it").take();
+        running.expect("it is stopped once").await.expect("it does not panic");
+    }
+
+    /// How many commands its participants have executed.
+    pub(crate) fn executed(&self) -> u64 {
+        self.executed.load(Ordering::Relaxed)
     }
 
     /// Keeps `in_flight` sagas running until `until`, each awaited to its end; returns how long each took. They are awaited in a few tasks, as
@@ -125,8 +179,9 @@ impl Load {
         took
     }
 
-    async fn one(&self) -> Duration {
-        let order = Order::new(self.next.fetch_add(1, Ordering::Relaxed));
+    /// Runs one more saga to its end, and returns how long it took.
+    pub(crate) async fn one(&self) -> Duration {
+        let order = Order::new(self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
         let begun = Instant::now();
         let outcome = self.sagas.run(&order.id, &order).await.expect("it starts");
         assert!(outcome.is_completed(), "{outcome:?}");
@@ -138,24 +193,26 @@ impl Load {
         self.next.load(Ordering::Relaxed)
     }
 
+    /// Awaits the end of a saga that this service or an earlier one has started.
+    pub(crate) async fn ended(&self, prefix: &str, n: u64) {
+        let outcome = self.sagas.outcome(&Order::new(prefix, n).id).await.expect("it is there");
+        assert!(outcome.is_completed(), "{outcome:?}");
+    }
+
     /// Starts one more saga without awaiting its end.
     pub(crate) async fn start_one(&self) {
-        let order = Order::new(self.next.fetch_add(1, Ordering::Relaxed));
+        let order = Order::new(self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
         self.sagas.start(&order.id, &order).await.expect("it starts");
     }
 }
 
-fn saga() -> Saga<Order> {
+fn saga(replies: Option<&str>) -> Saga<Order> {
     let mut saga = Saga::<Order>::builder("bench", 1);
+    if let Some(topic) = replies {
+        saga.replies_to(topic);
+    }
     for step in &STEPS {
         saga.step(step, Order::clone);
     }
     saga.build().expect("the saga can run")
-}
-
-fn coordinator(bus: Arc<dyn EventBus>, saga: &Saga<Order>, in_flight_max: usize) -> ServiceBuilder {
-    let mut options = CoordinatorOptions::default();
-    options.sagas_in_flight_max = in_flight_max;
-    options.sagas_cached_max = in_flight_max.max(options.sagas_cached_max);
-    Service::builder(bus).coordinator_options(options).coordinate(saga)
 }

@@ -1,9 +1,13 @@
 //! Benchmarks, run by `cargo xtask bench`. Each prints a table and, as its last line, the same as JSON.
 
+mod asleep;
 mod core;
 mod durable;
 mod load;
 mod process;
+mod restart;
+mod several;
+mod store;
 
 use std::process::ExitCode;
 
@@ -19,9 +23,15 @@ fn main() -> ExitCode {
         ["core", "throughput"] => core::run(&core::THROUGHPUT),
         ["core", part] => core::part(part),
         ["log", url] => durable::run(url),
+        ["coordinators", url] => several::run(url),
+        ["restart", url, sagas] if sagas.parse::<u64>().is_ok() => {
+            restart::run(url, sagas.parse().expect("just tried"));
+        }
+        ["restart", url, sagas, part] => restart::part(url, sagas.parse().expect("a number of sagas"), part),
         ref other => {
             eprintln!(
-                "usage: saga-bench core memory|throughput, or saga-bench log URL\n{other:?} is not a benchmark"
+                "usage: saga-bench core memory|throughput, saga-bench log|coordinators URL, or saga-bench restart URL SAGAS\n\
+                 {other:?} is not a benchmark"
             );
             return ExitCode::from(2);
         }

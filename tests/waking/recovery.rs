@@ -1,5 +1,6 @@
 //! After a crash sagas go on by themselves.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
 use saga::{Message, Status, Topic};
@@ -68,4 +69,25 @@ async fn a_dead_owners_sagas_are_taken_over_when_its_lease_runs_out_and_not_befo
     let sent = rig.tap.sent();
     assert_eq!(sent.len(), 1, "{sent:?}");
     assert!(sent[0].0.since(crashed_at) >= rig.options.lease_ttl);
+}
+
+/// Forty are due, of which the log names four at a time.
+#[tokio::test(start_paused = true)]
+async fn many_due_sagas_are_woken_without_a_pause_and_each_once() {
+    let (mut rig, saga) = (Rig::new(), saga_of(1, |_| {}));
+    rig.options.wake_batch_max = 4;
+    rig.tap.holds_publishes.store(true, Ordering::Relaxed);
+    let coordinator = rig.coordinator("one", &[&saga]);
+    for n in 0..40 {
+        coordinator.sagas().start(&n.to_string(), &10).await.unwrap();
+    }
+    coordinator.crash().await;
+    rig.tap.holds_publishes.store(false, Ordering::Relaxed);
+    rig.pass(seconds(10)).await;
+
+    let _coordinator = rig.coordinator("one", &[&saga]);
+    rig.pass(rig.options.wake_interval * 2).await;
+    let sent = rig.tap.sent();
+    let ids: HashSet<_> = sent.iter().map(|(_, message)| message.id.clone()).collect();
+    assert_eq!((sent.len(), ids.len()), (40, 40));
 }

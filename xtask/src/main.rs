@@ -1,5 +1,6 @@
 //! The project's own commands. `cargo xtask` lists them.
 
+mod bench;
 mod built;
 mod chaos;
 mod checkout;
@@ -56,7 +57,10 @@ fn main() -> ExitCode {
             Err(problem) => return misused(&problem),
         },
         ["servers", args @ ..] => servers(args),
-        ["bench", "core"] => bench_core(),
+        ["bench", words @ ..] => match bench::chosen(words) {
+            Ok(plan) => bench::measure(&plan),
+            Err(problem) => return misused(&problem),
+        },
         [other, ..] => return misused(&format!("there is no command {other:?}")),
     };
     match done {
@@ -86,20 +90,6 @@ fn servers(args: &[&str]) -> Result<bool, String> {
         return Ok(true);
     }
     servers::run(&workspace::target_directory()?, args)
-}
-
-/// Memory with the allocator that everyone has, throughput with the one that a service under such a load would use.
-fn bench_core() -> Result<bool, String> {
-    let bench = ["run", "--release", "--quiet", "--package", "saga-bench"];
-    command::run(command::cargo(bench.into_iter().chain(["--", "core", "memory"])))?;
-    command::run(command::cargo(bench.into_iter().chain([
-        "--features",
-        "mimalloc",
-        "--",
-        "core",
-        "throughput",
-    ])))?;
-    Ok(true)
 }
 
 fn misused(problem: &str) -> ExitCode {
@@ -139,8 +129,8 @@ fn usage() -> String {
          Breaks one rule of the design after the other, and shows by which law of the model, of the simulation, or of both each is\n\
          caught, and after how many states or seeds.\n\n\
          {fuzz}\n\n\
-         Usage: cargo xtask bench core\n\n\
-         Measures sagas in memory: throughput, latency, CPU and memory of each.\n",
+         {bench}\n",
+        bench = bench::USAGE,
         orders = checkout::ORDERS,
         fuzz = fuzz::USAGE,
         servers = servers::USAGE

@@ -71,6 +71,7 @@ impl Engine {
         let bus = Arc::clone(&self.shared.bus);
         let clock = Arc::clone(&self.shared.clock);
         let groups = self.by_subscription(settlings);
+        self.publishes_in_flight += 1;
         self.push_awaited(async move {
             let published = publish_surely(&*bus, &*clock, messages).await;
             for (subscription, settlements) in groups {
@@ -103,6 +104,7 @@ impl Engine {
 
     pub(super) fn performed(&mut self, performed: Performed) {
         self.under_way -= 1;
+        self.publishes_in_flight -= 1;
         for (sent, published) in performed.sent.into_iter().zip(performed.published) {
             match (published, sent.effect) {
                 (Published::Acked, Effect::Announce(announcement)) => {

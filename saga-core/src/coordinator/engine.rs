@@ -21,7 +21,7 @@ use super::registry::Registry;
 use super::run_ids::RunIds;
 use super::sagas::Sagas;
 use super::slot::Slot;
-use super::wake::{Polled, TakenOver, Tenure};
+use super::wake::{Poll, Polled, TakenOver, Tenure};
 use crate::definition::{Definition, Saga};
 use crate::error::Error;
 use crate::memory::FastHash;
@@ -167,7 +167,8 @@ pub(super) struct Engine {
     pub(super) taken_over: TakenOver,
     /// Sagas whose records the log cannot read, and when to try them again.
     pub(super) unreadable: HashMap<SagaKey, Timestamp>,
-    pub(super) is_poll_due: bool,
+    pub(super) poll: Poll,
+    pub(super) publishes_in_flight: usize,
     /// When sagas that callers wait for were verified last.
     pub(super) verified_at: Timestamp,
     /// Work that a shutdown waits for.
@@ -200,7 +201,8 @@ impl Engine {
             woken: 0,
             taken_over: TakenOver::default(),
             unreadable: HashMap::new(),
-            is_poll_due: false,
+            poll: Poll::default(),
+            publishes_in_flight: 0,
             verified_at: Timestamp::default(),
             under_way: 0,
             is_draining: false,

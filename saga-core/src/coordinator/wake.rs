@@ -15,6 +15,9 @@ use crate::record::{SagaKey, Status, Timestamp};
 /// clock, and is not.
 const DRIFT_MAX: Duration = Duration::from_secs(1);
 
+/// While so many batches are being published, the log is not asked for more due sagas at once: the bus does not take them that fast.
+const PUBLISHES_IN_FLIGHT_MAX: usize = 4;
+
 /// How long a saga may be silent before its version is verified, when somebody waits for it.
 const VERIFY_AFTER: Duration = Duration::from_secs(1);
 
@@ -131,6 +134,17 @@ impl TakenOver {
     }
 }
 
+/// When to ask the log for due sagas again.
+#[derive(Debug, Default)]
+pub(super) struct Poll {
+    /// It has answered, and was not asked since.
+    is_due: bool,
+    /// Its answer was as large as it may be: more sagas may be due.
+    is_more_due: bool,
+    /// Those that it named then. They come first.
+    woken_first: Vec<SagaKey>,
+}
+
 /// What the log said is due.
 pub(super) struct Polled {
     woken: Result<Vec<Woken>, Error>,
@@ -165,8 +179,16 @@ impl Engine {
             Ok(woken) => {
                 let (now, read_until) = (self.now(), polled.read_until);
                 self.unreadable.retain(|_, again_at| now < *again_at);
-                let is_all = woken.len() < self.shared.options.wake_batch_max;
-                for woken in woken.into_iter().filter(|woken| !self.unreadable.contains_key(&woken.key)) {
+                let max = self.shared.options.wake_batch_max;
+                let is_all = woken.len() < max;
+                let readable = woken.into_iter().filter(|woken| !self.unreadable.contains_key(&woken.key));
+                let readable: Vec<_> = readable.collect();
+                // What cannot be read stays due: it is no reason to hurry.
+                self.poll.is_more_due = readable.len() == max;
+                if self.poll.is_more_due {
+                    self.poll.woken_first = readable.iter().map(|woken| woken.key.clone()).collect();
+                }
+                for woken in readable {
                     let slot = self.slots.get(&woken.key);
                     let is_in_memory = slot.is_some_and(|slot| slot.instance.is_some());
                     let taken_over = self.taken_over.note(&woken, is_in_memory);
@@ -182,7 +204,7 @@ impl Engine {
             }
         }
         self.verify_silent();
-        self.is_poll_due = true;
+        self.poll.is_due = true;
     }
 
     /// Looks whether silent sagas are still ours, where somebody waits for that: another coordinator that was given a reply has gone on with
@@ -214,10 +236,24 @@ impl Engine {
             self.woken += 1;
             self.input(key, input);
         }
-        if self.is_poll_due && self.woken == 0 && !self.is_draining {
-            self.is_poll_due = false;
-            self.poll_soon(self.shared.options.wake_interval);
+        if self.poll.is_due && self.woken == 0 && !self.is_draining && self.are_woken_first_appended() {
+            self.poll.is_due = false;
+            // After a restart many are due.
+            let hurries = std::mem::take(&mut self.poll.is_more_due);
+            let hurries = hurries && self.publishes_in_flight < PUBLISHES_IN_FLIGHT_MAX;
+            self.poll_soon(if hurries { Duration::ZERO } else { self.shared.options.wake_interval });
         }
+    }
+
+    /// Asked before that, the log would name them again.
+    fn are_woken_first_appended(&mut self) -> bool {
+        while let Some(key) = self.poll.woken_first.last() {
+            if self.slots.get(key).is_some_and(|slot| slot.is_busy) {
+                return false;
+            }
+            self.poll.woken_first.pop();
+        }
+        true
     }
 
     pub(super) fn renew_later(&mut self) {

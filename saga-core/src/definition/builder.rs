@@ -135,6 +135,9 @@ impl<In: Serialize + DeserializeOwned + Send + Sync + 'static> SagaBuilder<In> {
     }
 
     /// The topic on which participants answer: `{name}.replies`, unless set. All coordinators of the saga read it.
+    ///
+    /// Where several coordinators share a log, give each a topic of its own, under a name that stays when it is restarted: replies then come to
+    /// the coordinator that has the saga in memory. The topic is no part of the definition's digest.
     pub fn replies_to(&mut self, topic: &str) -> &mut Self {
         self.draft.replies = topic.into();
         self

@@ -41,7 +41,7 @@ pub(crate) struct Live {
 }
 
 /// Where a saga stands in the queue of those that wait to be woken. `at` is never later than when it is to be woken: one that is put off
-/// stays where it is until its line comes up, so that most appends leave the index of the queue alone.
+/// stays where it is until its line comes up, so that most appends leave the index of the queue alone. Once it has come up, it moves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) at: Option<Timestamp>,
@@ -220,7 +220,7 @@ impl Kept {
         self.status = append.status;
         self.wake_at = append.wake_at;
         let owner = append.owner.as_ref().map_or(0, |(name, epoch)| (before.owner)(name, *epoch));
-        let line = self.line.moved(append.wake_at, owner);
+        let line = self.line.moved(append.wake_at, owner, before.now);
         self.is_refiled |= line != self.line;
         self.line = line;
         Ok(())
@@ -228,10 +228,11 @@ impl Kept {
 }
 
 impl Line {
-    /// Where a saga stands that is now to be woken then, by this owner.
-    fn moved(self, wake_at: Option<Timestamp>, owner: u64) -> Self {
+    /// Where a saga stands that is from `now` on to be woken then, by this owner.
+    fn moved(self, wake_at: Option<Timestamp>, owner: u64, now: Timestamp) -> Self {
         let at = match (self.at, wake_at) {
-            (Some(line), Some(wake_at)) => Some(line.min(wake_at)),
+            (Some(line), Some(wake_at)) if line > now => Some(line.min(wake_at)),
+            (Some(_), Some(wake_at)) => Some(wake_at),
             (None, wake_at) => wake_at,
             (Some(_), None) => None,
         };

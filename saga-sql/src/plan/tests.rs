@@ -10,7 +10,7 @@ fn append(id: &str, expected: Version) -> Append {
         expected,
         entries: vec![Entry { at: Timestamp::from_millis(9), fact }],
         status: Status::Running,
-        wake_at: Some(Timestamp::from_millis(50)),
+        wake_at: Some(Timestamp::from_millis(150)),
         owner: Some(("me".into(), 3)),
         settled: None,
     }
@@ -44,16 +44,21 @@ fn kept(plan: &Plan) -> &Kept {
 
 #[test]
 fn a_saga_that_is_put_off_keeps_its_line() {
-    let put_off = plan(&[append("a", 2)], vec![live(2, 20)]);
+    let put_off = plan(&[append("a", 2)], vec![live(2, 120)]);
     assert_eq!(
         (kept(&put_off).is_refiled, kept(&put_off).line.at),
-        (false, Some(Timestamp::from_millis(20)))
+        (false, Some(Timestamp::from_millis(120)))
     );
-    let sooner = plan(&[append("a", 2)], vec![live(2, 60)]);
-    assert_eq!((kept(&sooner).is_refiled, kept(&sooner).line.at), (true, Some(Timestamp::from_millis(50))));
-    let never = plan(&[Append { wake_at: None, ..append("a", 2) }], vec![live(2, 20)]);
+    let sooner = plan(&[append("a", 2)], vec![live(2, 160)]);
+    assert_eq!((kept(&sooner).is_refiled, kept(&sooner).line.at), (true, Some(Timestamp::from_millis(150))));
+    let come_up = plan(&[append("a", 2)], vec![live(2, 100)]);
+    assert_eq!(
+        (kept(&come_up).is_refiled, kept(&come_up).line.at),
+        (true, Some(Timestamp::from_millis(150)))
+    );
+    let never = plan(&[Append { wake_at: None, ..append("a", 2) }], vec![live(2, 120)]);
     assert_eq!((kept(&never).is_refiled, kept(&never).line.at), (true, None));
-    let other = plan(&[Append { owner: None, ..append("a", 2) }], vec![live(2, 20)]);
+    let other = plan(&[Append { owner: None, ..append("a", 2) }], vec![live(2, 120)]);
     assert!(kept(&other).is_refiled);
 }
 

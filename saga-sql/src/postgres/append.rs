@@ -11,10 +11,10 @@ use saga_core::record::{DefinitionRef, RunId, SagaKey, Timestamp};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, Row};
 
-use super::audit;
 use super::connect::TimedOut;
 use super::log::Inner;
 use super::write::{insert_new, write_known};
+use super::{audit, swift};
 use crate::error::{may_be_one_of_many, told};
 use crate::plan::{Before, Failure, Filed, Line, Live, Plan, What};
 use crate::reading::definition;
@@ -29,18 +29,36 @@ const READ: &str = "\
         SELECT k.at, l.* FROM unnest($1::text[], $2::text[]) WITH ORDINALITY k (saga, id, at) \
         JOIN saga_log l ON l.saga = k.saga AND l.id = k.id ORDER BY l.no FOR UPDATE OF l) s ON true";
 
-const WHAT: &str = "the append to the saga log failed";
+pub(super) const WHAT: &str = "the append to the saga log failed";
+
+/// Appends a batch. What is usual takes one statement; whatever does not fit in there goes through a transaction, in which it is read, planned and
+/// written, and which says what is wrong with it.
+pub(super) async fn commit(inner: &Inner, mut batch: Vec<Append>) -> Answers {
+    let swift = match attempt_swiftly(inner, &batch).await {
+        Ok(answers) => answers,
+        // Nothing has taken effect: each is looked at by itself.
+        Err(Failure::Before(error)) if may_be_one_of_many(&error) => vec![None; batch.len()],
+        Err(failure) => return failure.answers(batch.len()),
+    };
+    let mut places = swift.iter();
+    batch.retain(|_| places.next().is_some_and(Option::is_none));
+    let others = if batch.is_empty() { Vec::new() } else { commit_planned(inner, batch).await };
+    let mut others = others.into_iter();
+    let answers =
+        swift.into_iter().map(|version| version.map_or_else(|| others.next(), |version| Some(Ok(version))));
+    answers.map(|answer| answer.expect("one for each append")).collect()
+}
 
 /// Appends a batch in one transaction. If one append is not to be had, the others are committed without it.
-pub(super) fn commit(inner: &Inner, batch: Vec<Append>) -> BoxFuture<'_, Answers> {
+fn commit_planned(inner: &Inner, batch: Vec<Append>) -> BoxFuture<'_, Answers> {
     async move {
         match attempt(inner, &batch).await {
             Ok(answers) => answers,
             Err(Failure::Before(error)) if may_be_one_of_many(&error) && batch.len() > 1 => {
                 let mut first = batch;
                 let second = first.split_off(first.len() / 2);
-                let mut answers = commit(inner, first).await;
-                answers.extend(commit(inner, second).await);
+                let mut answers = commit_planned(inner, first).await;
+                answers.extend(commit_planned(inner, second).await);
                 answers
             }
             Err(failure) => failure.answers(batch.len()),
@@ -53,6 +71,18 @@ impl From<TimedOut> for Failure {
     fn from(TimedOut(error): TimedOut) -> Self {
         Self::Committing(error)
     }
+}
+
+async fn attempt_swiftly(inner: &Inner, batch: &[Append]) -> Result<Vec<Option<Version>>, Failure> {
+    let mut lent = inner.database.lend(WHAT).await?;
+    let work = async {
+        number(inner, &mut lent, batch).await?;
+        read_owners(inner, &mut lent, batch).await?;
+        swift::append(inner, &mut lent, batch).await
+    };
+    let answers = inner.database.limit(WHAT, work).await?;
+    lent.done();
+    Ok(answers)
 }
 
 async fn attempt(inner: &Inner, batch: &[Append]) -> Result<Answers, Failure> {

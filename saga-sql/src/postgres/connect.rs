@@ -13,6 +13,12 @@ use crate::error::told;
 use crate::schema;
 use crate::schema::Component;
 
+/// The log's statements look sagas up by their keys, however many there are. Without this the server makes plans while its tables are still small,
+/// by which it reads them whole, and goes by these plans when they have grown. What it must read whole all the same it then takes for so dear that
+/// it would compile the statement first, which takes longer than the rest.
+const PLANNER: [(&str, &str); 4] =
+    [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
+
 /// A pool, and how long a call may take.
 #[derive(Clone, Debug)]
 pub(super) struct Database {
@@ -23,7 +29,10 @@ pub(super) struct Database {
 impl Database {
     /// Connects, and brings a component's tables up to date.
     pub(super) async fn open(config: &PostgresConfig, component: &Component) -> Result<Self, Error> {
-        let options = config.options();
+        let options = match component.name {
+            "log" => config.options().options(PLANNER),
+            _ => config.options(),
+        };
         let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
         // Not by the pool, which would keep the reason of a failure to itself.
         let connecting = tokio::time::timeout(connect_timeout, PgConnection::connect_with(&options));

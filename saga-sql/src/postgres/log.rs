@@ -21,6 +21,8 @@ use crate::schema::postgres::LOG;
 ///   rows are locked in one order, so that batches which overlap wait for each other at most.
 /// - Its clock is the database's.
 /// - Of a settled saga a tombstone stays, for the idempotency window; its entries go at once.
+/// - Its connections switch sequential scans, hash joins, merge joins and JIT off, by the parameter `options` of the startup packet: behind PgBouncer,
+///   `ignore_startup_parameters` must name it.
 /// - A commit whose answer got lost is told as [`AppendError::Unknown`]: the coordinator reads the saga before it decides again.
 ///
 /// The tables are documented in `docs/sql.md`.

@@ -11,6 +11,7 @@ mod log;
 mod outbox;
 mod outline;
 mod read;
+mod swift;
 mod wake;
 mod write;
 

@@ -47,6 +47,9 @@ pub(super) fn commit(writer: &mut Writer, batch: Vec<Append>) -> BoxFuture<'_, A
 }
 
 async fn transact(writer: &mut Writer, batch: &[Append]) -> Result<Answers, Failure> {
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
     let definitions: Vec<_> = batch.iter().map(|append| &append.definition).collect();
     writer.number(&definitions).await?;
     let (highest, filed) = read(writer, batch).await?;
@@ -65,24 +68,30 @@ async fn transact(writer: &mut Writer, batch: &[Append]) -> Result<Answers, Fail
         next = next.max(no + 1);
         rows.take(writer, no, change, to_column(now))?;
     }
-    if !rows.is_empty() {
+    let is_written = !rows.is_empty();
+    if is_written {
         write(writer, rows).await?;
     }
     audit::file(writer, batch, &plan.answers).await?;
     let connection = writer.connection().await?;
     let committed = sqlx::raw_sql("COMMIT").execute(&mut *connection).await;
     committed.map_err(|error| Failure::Committing(told("the commit to the saga log failed", error)))?;
+    if is_written {
+        writer.committed();
+    }
     Ok(plan.answers)
 }
 
 /// Begins the transaction, and reads the highest number given and how the batch's sagas are filed.
 async fn read(writer: &mut Writer, batch: &[Append]) -> Result<(i64, HashMap<SagaKey, Filed>), Error> {
     let failed = |error| told("the saga log cannot be read before an append", error);
-    sqlx::raw_sql("BEGIN IMMEDIATE").execute(writer.connection().await?).await.map_err(failed)?;
     let mut highest = 0;
     let mut rows = Vec::new();
     for (nth, chunk) in batch.chunks(ROWS_MAX).enumerate() {
-        let (size, statement) = fitting(&writer.programs, chunk.len(), |program| &program.read);
+        let (size, statement) = match nth {
+            0 => fitting(&writer.programs, chunk.len(), |program| &program.begin),
+            _ => fitting(&writer.programs, chunk.len(), |program| &program.read),
+        };
         let mut cells = Cells::default();
         for (at, append) in chunk.iter().enumerate() {
             let place = (nth * ROWS_MAX + at) as i64;

@@ -30,6 +30,7 @@ pub(super) async fn lease(
     };
     match leased {
         Ok(Some(epoch)) => {
+            writer.committed();
             writer.known.owners.insert(epoch, Arc::clone(owner));
             Ok(Lease { epoch, now, until })
         }
@@ -82,6 +83,6 @@ pub(super) async fn release(writer: &mut Writer, owner: &Arc<str>, epoch: u64) -
     let now = to_column(writer.clock.now());
     let update = "UPDATE saga_log_leases SET until = ?1 WHERE epoch = ?2 AND owner = ?3 AND until > ?1";
     let update = sqlx::query(update).bind(now).bind(epoch as i64).bind(Arc::clone(owner));
-    let released = update.execute(writer.connection().await?).await.map(drop);
+    let released = update.execute(writer.connection().await?).await.map(|_| writer.committed());
     released.map_err(|error| told(format!("the lease of coordinator {owner} cannot be given back"), error))
 }

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,6 +45,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     readers: SqlitePool,
     jobs: mpsc::Sender<Job>,
+    commits: Arc<AtomicU64>,
 }
 
 impl SqliteLog {
@@ -77,9 +79,17 @@ impl SqliteLog {
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
         let idempotency_window = config.idempotency_window();
         let writer = Writer::new(connection, options, Arc::clone(&clock), idempotency_window);
+        let commits = Arc::clone(&writer.commits);
         tokio::spawn(writer.run(queue));
-        let inner = Inner { path: config.path, idempotency_window, clock, readers, jobs };
+        let inner = Inner { path: config.path, idempotency_window, clock, readers, jobs, commits };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// How many commits of this log and its clones have written something since it was opened. With
+    /// [`Synchronous::Full`](super::Synchronous::Full) each has synced the disk once; a checkpoint, after every 4,000 pages, syncs it a few times
+    /// more. For measuring.
+    pub fn commits(&self) -> u64 {
+        self.inner.commits.load(Ordering::Relaxed)
     }
 
     async fn job<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, Error> {

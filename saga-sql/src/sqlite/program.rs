@@ -12,6 +12,8 @@ pub(super) struct Program {
     pub(super) rows: usize,
     /// How the sagas of these keys are filed, and before them the highest number given.
     pub(super) read: Statement,
+    /// The same, as the first of a transaction, which it begins.
+    pub(super) begin: Statement,
     /// Files sagas that are new or settled, or stand elsewhere in the queue.
     pub(super) file: Statement,
     /// Updates sagas that stand where they stood.
@@ -38,15 +40,17 @@ impl Program {
             sql: sql(values(rows, columns)).into(),
             columns,
         };
+        let read = |values: String| {
+            format!(
+                "SELECT -1, coalesce(max(no), 0), '', NULL, 0, 0, NULL, 0, NULL FROM saga_log UNION ALL \
+                 SELECT k.column3, s.no, s.run, s.definition, s.version, s.changed_at, s.line_at, s.owner, s.settled_at \
+                 FROM (VALUES {values}) k CROSS JOIN saga_log s ON s.saga = k.column1 AND s.id = k.column2"
+            )
+        };
         Self {
             rows,
-            read: statement(3, &|values| {
-                format!(
-                    "SELECT -1, coalesce(max(no), 0), '', NULL, 0, 0, NULL, 0, NULL FROM saga_log UNION ALL \
-                     SELECT k.column3, s.no, s.run, s.definition, s.version, s.changed_at, s.line_at, s.owner, s.settled_at \
-                     FROM (VALUES {values}) k CROSS JOIN saga_log s ON s.saga = k.column1 AND s.id = k.column2"
-                )
-            }),
+            read: statement(3, &read),
+            begin: statement(3, &|values| format!("BEGIN IMMEDIATE; {}", read(values))),
             file: statement(14, &|values| {
                 format!(
                     "INSERT INTO saga_log SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL \

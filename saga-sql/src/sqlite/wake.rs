@@ -62,11 +62,18 @@ pub(super) async fn wake(writer: &mut Writer, wake: Wake<'_>) -> Result<Vec<Woke
     let connection = writer.connection().await?;
     let woken = transact(connection, &wake, numbers, now, prune).await;
     match woken {
-        Ok((woken, pruned)) => {
-            if prune.is_some() && pruned < PRUNED_MAX.unsigned_abs() {
+        Ok(done) => {
+            if prune.is_some() && done.pruned < PRUNED_MAX.unsigned_abs() {
                 writer.prune_at = now.after(PRUNE_INTERVAL);
             }
-            woken.ok_or_else(|| run_out(wake.owner, wake.epoch))?.iter().map(woken_of(wake.epoch)).collect()
+            if done.pruned + done.moved > 0 {
+                writer.committed();
+            }
+            done.due
+                .ok_or_else(|| run_out(wake.owner, wake.epoch))?
+                .iter()
+                .map(woken_of(wake.epoch))
+                .collect()
         }
         Err(error) => {
             writer.roll_back().await;
@@ -75,66 +82,78 @@ pub(super) async fn wake(writer: &mut Writer, wake: Wake<'_>) -> Result<Vec<Woke
     }
 }
 
-/// The due ones, unless the lease has run out, and how many were pruned.
+/// What was done.
+#[derive(Default)]
+struct Done {
+    /// The due ones, unless the lease has run out.
+    due: Option<Vec<SqliteRow>>,
+    /// How many sagas were filed anew or taken over.
+    moved: u64,
+    pruned: u64,
+}
+
 async fn transact(
     connection: &mut SqliteConnection,
     wake: &Wake<'_>,
     definitions: String,
     now: Timestamp,
     prune: Option<i64>,
-) -> sqlx::Result<(Option<Vec<SqliteRow>>, u64)> {
+) -> sqlx::Result<Done> {
     let (epoch, now) = (wake.epoch as i64, to_column(now));
     sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     let alive = "SELECT 1 FROM saga_log_leases WHERE epoch = ? AND owner = ? AND until > ?";
     let alive = sqlx::query(alive).bind(epoch).bind(Arc::clone(wake.owner)).bind(now);
-    let mut due = None;
+    let mut done = Done::default();
     if alive.fetch_optional(&mut *connection).await?.is_some() {
         let lanes = sqlx::query(LANES).bind(definitions).bind(epoch).bind(now);
         let lanes = lanes.fetch_all(&mut *connection).await?;
         let max = i64::try_from(wake.max).unwrap_or(i64::MAX);
         let mut rows = Vec::new();
         for lane in lanes {
-            rows.extend(due_in(connection, (lane.get(0), lane.get(1)), now, max).await?);
+            let (due, refiled) = due_in(connection, (lane.get(0), lane.get(1)), now, max).await?;
+            rows.extend(due);
+            done.moved += refiled;
         }
         rows.sort_by_key(|row| (row.get::<i64, _>(5), row.get::<i64, _>(0)));
         rows.truncate(wake.max);
-        take_over(connection, &rows, epoch).await?;
-        due = Some(rows);
+        done.moved += take_over(connection, &rows, epoch).await?;
+        done.due = Some(rows);
     }
-    let mut pruned = 0;
     if let Some(before) = prune {
         let prune = sqlx::query(PRUNE).bind(before).bind(PRUNED_MAX);
-        pruned = prune.execute(&mut *connection).await?.rows_affected();
+        done.pruned = prune.execute(&mut *connection).await?.rows_affected();
     }
     sqlx::raw_sql("COMMIT").execute(connection).await?;
-    Ok((due, pruned))
+    Ok(done)
 }
 
-/// The due ones of a queue, the longest due first.
+/// The due ones of a queue, the longest due first, and how many were filed anew for it.
 async fn due_in(
     connection: &mut SqliteConnection,
     (definition, owner): (i64, i64),
     now: i64,
     max: i64,
-) -> sqlx::Result<Vec<SqliteRow>> {
+) -> sqlx::Result<(Vec<SqliteRow>, u64)> {
+    let mut all = 0;
     loop {
         let bind = |sql| sqlx::query(sql).bind(definition).bind(owner).bind(now).bind(max);
         let refiled = bind(REFILE).execute(&mut *connection).await?.rows_affected();
         if refiled == 0 {
-            return bind(DUE).fetch_all(connection).await;
+            return Ok((bind(DUE).fetch_all(connection).await?, all));
         }
+        all += refiled;
     }
 }
 
-async fn take_over(connection: &mut SqliteConnection, rows: &[SqliteRow], epoch: i64) -> sqlx::Result<()> {
+async fn take_over(connection: &mut SqliteConnection, rows: &[SqliteRow], epoch: i64) -> sqlx::Result<u64> {
     let others = rows.iter().filter(|row| row.get::<i64, _>(4) != epoch);
     let others: Vec<_> = others.map(|row| row.get::<i64, _>(0).to_string()).collect();
     if others.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let update = "UPDATE saga_log SET owner = ? WHERE no IN (SELECT value FROM json_each(?))";
     let update = sqlx::query(update).bind(epoch).bind(format!("[{}]", others.join(",")));
-    update.execute(connection).await.map(drop)
+    Ok(update.execute(connection).await?.rows_affected())
 }
 
 fn woken_of(epoch: u64) -> impl Fn(&SqliteRow) -> Result<Woken, Error> {

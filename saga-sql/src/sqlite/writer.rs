@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use saga_core::Error;
@@ -67,6 +68,8 @@ pub(super) struct Writer {
     pub(super) known: Known,
     /// When settled sagas that are too old are looked for next.
     pub(super) prune_at: Timestamp,
+    /// How many commits have written something.
+    pub(super) commits: Arc<AtomicU64>,
 }
 
 /// What was read once and never changes.
@@ -93,7 +96,13 @@ impl Writer {
             programs: Program::all(),
             known: Known::default(),
             prune_at: Timestamp::default(),
+            commits: Arc::default(),
         }
+    }
+
+    /// Something was written, and is durable.
+    pub(super) fn committed(&self) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
@@ -128,7 +137,7 @@ impl Writer {
         }
         let (parts, answers): (Vec<_>, Vec<_>) = batches.drain(..).unzip();
         let sizes: Vec<_> = parts.iter().map(Vec::len).collect();
-        let mut results = append::commit(self, parts.concat()).await.into_iter();
+        let mut results = append::commit(self, parts.into_iter().flatten().collect()).await.into_iter();
         for (size, answer) in sizes.into_iter().zip(answers) {
             // Whoever asked may be gone.
             let _gone = answer.send(results.by_ref().take(size).collect());
