@@ -7,21 +7,23 @@ use super::{
 
 const GOLDEN: &str = include_str!("../../golden/entries.1.jsonl");
 
+const STEP: StepIndex = StepIndex(2);
+const ROUND: u32 = 1;
+const WHO: &str = "ann";
+const WHY: &str = "they called";
+const REASON: &str = "no \"stock\" left";
+const AT: Timestamp = Timestamp::from_millis(1_795_335_330_250);
+
+fn output() -> Payload {
+    Payload::from(br#"{"label":"L-1","grams":250}"#.to_vec())
+}
+
 /// One of each fact, and of each form it has.
 fn facts() -> Vec<Fact> {
-    let (step, round) = (StepIndex(2), 1);
-    let (who, why, reason) = || -> (std::sync::Arc<str>, std::sync::Arc<str>, std::sync::Arc<str>) {
-        ("ann".into(), "they called".into(), "no \"stock\" left".into())
-    }();
-    let output = || Payload::from(br#"{"label":"L-1","grams":250}"#.to_vec());
-    let operated =
-        |verb| Fact::Operated { operation: Operation { verb, who: who.clone(), why: why.clone() } };
-    let operate =
-        |verb| Fact::Held { input: HeldInput::Operate { verb, who: who.clone(), why: why.clone() } };
-    let failing = |cause, until| Fact::Failing { cause, until };
-    let reply = |action, report| Fact::Held {
-        input: HeldInput::Reply { step: "charge".into(), action, round, report },
-    };
+    [forward(), unwinding(), operators(), ends(), held()].concat()
+}
+
+fn forward() -> Vec<Fact> {
     let definition =
         DefinitionRef { name: "checkout".into(), version: 3, digest: Digest(0x0123_4567_89ab_cdef) };
     let started = |traceparent: Option<&str>| Fact::Started {
@@ -30,47 +32,63 @@ fn facts() -> Vec<Fact> {
         input: output(),
         traceparent: traceparent.map(Into::into),
     };
-    let at = Timestamp::from_millis(1_795_335_330_250);
     vec![
         started(None),
         started(Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")),
-        Fact::Dispatched { step, round, input: output() },
+        Fact::Dispatched { step: STEP, round: ROUND, input: output() },
         // Any bytes may be a payload.
-        Fact::Dispatched { step, round, input: Payload::from(vec![0, 159, 146, 150]) },
-        Fact::Blocked { step, reason: reason.clone() },
-        Fact::Succeeded { step, output: output() },
-        Fact::Rejected { step, reason: reason.clone() },
-        Fact::Failed { step, reason: reason.clone(), raw: None },
-        Fact::Failed { step, reason: reason.clone(), raw: Some(output()) },
-        Fact::TimedOut { step },
+        Fact::Dispatched { step: STEP, round: ROUND, input: Payload::from(vec![0, 159, 146, 150]) },
+        Fact::Blocked { step: STEP, reason: REASON.into() },
+        Fact::Succeeded { step: STEP, output: output() },
+        Fact::Rejected { step: STEP, reason: REASON.into() },
+        Fact::Failed { step: STEP, reason: REASON.into(), raw: None },
+        Fact::Failed { step: STEP, reason: REASON.into(), raw: Some(output()) },
+        Fact::TimedOut { step: STEP },
         Fact::Overdue,
-        failing(Cause::Rejected { step, reason: reason.clone() }, None),
-        failing(Cause::Failed { step, reason: reason.clone() }, Some(at)),
-        failing(Cause::StepDeadline { step }, None),
+    ]
+}
+
+fn unwinding() -> Vec<Fact> {
+    let failing = |cause, until| Fact::Failing { cause, until };
+    vec![
+        failing(Cause::Rejected { step: STEP, reason: REASON.into() }, None),
+        failing(Cause::Failed { step: STEP, reason: REASON.into() }, Some(AT)),
+        failing(Cause::StepDeadline { step: STEP }, None),
         failing(Cause::SagaDeadline, None),
-        failing(Cause::Cancelled { who: who.clone(), why: why.clone() }, None),
+        failing(Cause::Cancelled { who: WHO.into(), why: WHY.into() }, None),
         Fact::Unwinding {
             plan: vec![
-                PlanItem { step, action: Action::Undo },
+                PlanItem { step: STEP, action: Action::Undo },
                 PlanItem { step: StepIndex(0), action: Action::Fence },
             ],
         },
-        Fact::LateSuccess { step, output: output() },
-        Fact::UndoDispatched { step, action: Action::Undo, round },
-        Fact::Undone { step },
-        Fact::UndoFailed { step, round, reason: reason.clone() },
-        Fact::Fenced { step, answer: FenceAnswer::NoEffect },
-        Fact::Fenced { step, answer: FenceAnswer::Done { output: output() } },
-        Fact::Fenced { step, answer: FenceAnswer::Unknown },
+        Fact::LateSuccess { step: STEP, output: output() },
+        Fact::UndoDispatched { step: STEP, action: Action::Undo, round: ROUND },
+        Fact::Undone { step: STEP },
+        Fact::UndoFailed { step: STEP, round: ROUND, reason: REASON.into() },
+        Fact::Fenced { step: STEP, answer: FenceAnswer::NoEffect },
+        Fact::Fenced { step: STEP, answer: FenceAnswer::Done { output: output() } },
+        Fact::Fenced { step: STEP, answer: FenceAnswer::Unknown },
+    ]
+}
+
+fn operators() -> Vec<Fact> {
+    let operated = |verb| Fact::Operated { operation: Operation { verb, who: WHO.into(), why: WHY.into() } };
+    vec![
         Fact::WentForward,
-        Fact::Resolving { step, round, resolution: Resolution::NoEffect },
-        Fact::Resolved { step, resolution: Resolution::Done { output: output() } },
-        Fact::Resolved { step, resolution: Resolution::Undone },
-        Fact::Parked { reason: reason.clone() },
+        Fact::Resolving { step: STEP, round: ROUND, resolution: Resolution::NoEffect },
+        Fact::Resolved { step: STEP, resolution: Resolution::Done { output: output() } },
+        Fact::Resolved { step: STEP, resolution: Resolution::Undone },
+        Fact::Parked { reason: REASON.into() },
         operated(Verb::Retry { step: None }),
-        operated(Verb::Retry { step: Some(step) }),
-        operated(Verb::Resolve { step, resolution: Resolution::NoEffect }),
+        operated(Verb::Retry { step: Some(STEP) }),
+        operated(Verb::Resolve { step: STEP, resolution: Resolution::NoEffect }),
         operated(Verb::Abandon),
+    ]
+}
+
+fn ends() -> Vec<Fact> {
+    vec![
         Fact::Ended { ending: Ending::Completed },
         Fact::Ended { ending: Ending::RolledBack },
         Fact::Ended { ending: Ending::Abandoned },
@@ -78,26 +96,33 @@ fn facts() -> Vec<Fact> {
         Fact::Announced { announcement: Announcement::Completed },
         Fact::Announced { announcement: Announcement::RolledBack },
         Fact::Announced { announcement: Announcement::Abandoned },
-        Fact::CallbackFailed { attempt: 3, reason: reason.clone() },
+        Fact::CallbackFailed { attempt: 3, reason: REASON.into() },
         Fact::CallbackAnswered,
-        Fact::AnnouncementRefused { announcement: Announcement::Completed, reason: reason.clone() },
-        Fact::CallbackRefused { reason: reason.clone() },
+        Fact::AnnouncementRefused { announcement: Announcement::Completed, reason: REASON.into() },
+        Fact::CallbackRefused { reason: REASON.into() },
+    ]
+}
+
+fn held() -> Vec<Fact> {
+    let operate = |verb| Fact::Held { input: HeldInput::Operate { verb, who: WHO.into(), why: WHY.into() } };
+    let reply = |action, report| Fact::Held {
+        input: HeldInput::Reply { step: "charge".into(), action, round: ROUND, report },
+    };
+    let resolution = Resolution::Done { output: output() };
+    vec![
         reply(Action::Execute, Report::Succeeded { output: output() }),
-        reply(Action::Execute, Report::Rejected { reason: reason.clone() }),
-        reply(Action::Execute, Report::Failed { reason: reason.clone() }),
+        reply(Action::Execute, Report::Rejected { reason: REASON.into() }),
+        reply(Action::Execute, Report::Failed { reason: REASON.into() }),
         reply(Action::Undo, Report::Undone),
-        reply(Action::Undo, Report::UndoFailed { reason: reason.clone() }),
+        reply(Action::Undo, Report::UndoFailed { reason: REASON.into() }),
         reply(Action::Fence, Report::Fenced { answer: FenceAnswer::NoEffect }),
-        Fact::Held { input: HeldInput::Cancel { who: who.clone(), why: why.clone() } },
+        Fact::Held { input: HeldInput::Cancel { who: WHO.into(), why: WHY.into() } },
         operate(NamedVerb::Retry { step: None }),
         operate(NamedVerb::Retry { step: Some("charge".into()) }),
-        operate(NamedVerb::Resolve {
-            step: "charge".into(),
-            resolution: Resolution::Done { output: output() },
-        }),
+        operate(NamedVerb::Resolve { step: "charge".into(), resolution }),
         operate(NamedVerb::Abandon),
         Fact::HeldTaken,
-        Fact::OperationRefused { who, why, reason },
+        Fact::OperationRefused { who: WHO.into(), why: WHY.into(), reason: REASON.into() },
     ]
 }
 
@@ -148,8 +173,7 @@ fn every_fact_is_kept() {
 
 #[test]
 fn entries_are_written_and_read_as_they_were() {
-    let at = Timestamp::from_millis(1_795_335_330_250);
-    let entries: Vec<_> = facts().into_iter().map(|fact| Entry { at, fact }).collect();
+    let entries: Vec<_> = facts().into_iter().map(|fact| Entry { at: AT, fact }).collect();
     let written: Vec<_> = entries.iter().map(|entry| serde_json::to_string(entry).unwrap()).collect();
     crate::kept::check("entries.1.jsonl", GOLDEN, &written);
     for (line, entry) in GOLDEN.lines().zip(&entries) {
