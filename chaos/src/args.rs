@@ -37,10 +37,12 @@ pub(crate) struct Args {
     /// How many sagas are started a second.
     pub(crate) rate: u32,
     pub(crate) mutant: Option<Mutant>,
+    /// Nothing dies, but the broker forgets.
+    pub(crate) forgets: bool,
 }
 
 pub(crate) const USAGE: &str = "\
-Usage: saga-chaos run --bus URL --broker NAME --log URL --books PLACE --folder FOLDER [--seconds N] [--rate N] [--mutant NAME]
+Usage: saga-chaos run --bus URL --broker NAME --log URL --books PLACE --folder FOLDER [--seconds N] [--rate N] [--mutant NAME] [--forgets]
 
 Started by `cargo xtask chaos`, which also starts the servers.";
 
@@ -58,6 +60,7 @@ impl Args {
             time: Duration::from_secs(60),
             rate: 20,
             mutant: None,
+            forgets: false,
         };
         while let Some(arg) = parser.next()? {
             match arg {
@@ -78,6 +81,7 @@ impl Args {
                 Long("seconds") => args.time = Duration::from_secs(parser.value()?.parse()?),
                 Long("rate") => args.rate = parser.value()?.parse()?,
                 Long("mutant") => args.mutant = Some(parser.value()?.parse()?),
+                Long("forgets") => args.forgets = true,
                 other => return Err(other.unexpected().into()),
             }
         }

@@ -7,6 +7,7 @@ mod args;
 mod books;
 mod coordinator;
 mod faults;
+mod forget;
 mod job;
 mod judge;
 mod load;

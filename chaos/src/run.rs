@@ -18,9 +18,10 @@ use crate::books::{self, Books};
 use crate::faults::{self, Counts};
 use crate::job::Job;
 use crate::judge::{Verdict, judge};
+use crate::load::Placed;
 use crate::participant::{GOODS, OFFICE};
 use crate::process::Process;
-use crate::{load, takeover};
+use crate::{forget, load, takeover};
 
 /// Once nothing is broken any more, sagas must end; what stands still for so long is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
@@ -45,8 +46,20 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let mut processes = start(args, &bus_url)?;
     let counts = Counts::default();
     let begun = Instant::now();
-    let (placed, longest) = attack(args, &bus, &log, &proxy, &mut processes, &counts).await?;
+    let placed = Placed::default();
+    let again = load::place_again(Arc::clone(&bus), Arc::clone(&log), Arc::clone(&placed));
+    let again = args.forgets.then(|| tokio::spawn(again));
+    let longest = attack(args, &bus, &log, &proxy, &mut processes, &counts, &placed).await?;
+    let placed = load::all(&placed);
     let healed = heal(args, &log, &placed).await?;
+    if let Some(again) = again {
+        // It has no end of its own but a failure.
+        if again.is_finished() {
+            again.await??;
+        } else {
+            again.abort();
+        }
+    }
     // First the log, so that what it says has ended is in the books already.
     let ended = ended(&*log).await?;
     let mut lines = Vec::new();
@@ -92,21 +105,28 @@ async fn attack(
     proxy: &Proxy,
     processes: &mut [Process],
     counts: &Counts,
-) -> Result<(Vec<Job>, Option<Duration>), Failure> {
+    placed: &Placed,
+) -> Result<Option<Duration>, Failure> {
     let (stop, over) = watch::channel(false);
     let mut attacks: Vec<BoxFuture<'_, Result<(), Failure>>> = Vec::new();
-    for process in processes {
-        attacks.push(faults::torment(process, counts, over.clone()).boxed());
+    if args.forgets {
+        attacks.push(forget::again_and_again(args, processes, &counts.forgotten, over.clone()).boxed());
+    } else {
+        for process in processes {
+            attacks.push(faults::torment(process, counts, over.clone()).boxed());
+        }
+        attacks.push(faults::cut(proxy, counts, over.clone()).boxed());
+        // Every half a minute, and in a shorter run once at least.
+        let most = args.time.min(SERVERS_LIVE_MAX) / 2;
+        let restart =
+            |server, counter| faults::restart(server, most / 2..most, counter, over.clone()).boxed();
+        attacks.push(restart(&args.broker, &counts.broker_restarts));
+        if !args.is_on_sqlite() {
+            attacks.push(restart("postgres", &counts.database_restarts));
+        }
     }
-    attacks.push(faults::cut(proxy, counts, over.clone()).boxed());
-    // Every half a minute, and in a shorter run once at least.
-    let most = args.time.min(SERVERS_LIVE_MAX) / 2;
-    let restart = |server, counter| faults::restart(server, most / 2..most, counter, over.clone()).boxed();
-    attacks.push(restart(&args.broker, &counts.broker_restarts));
-    if !args.is_on_sqlite() {
-        attacks.push(restart("postgres", &counts.database_restarts));
-    }
-    let placing = tokio::spawn(load::place(Arc::clone(bus), args.rate, over.clone()));
+    let placing = load::place(Arc::clone(bus), args.rate, over.clone(), Arc::clone(placed));
+    let placing = tokio::spawn(placing);
     let watching = tokio::spawn({
         let (log, over) = (args.log.clone(), over.clone());
         async move { takeover::longest(&log, over).await }
@@ -129,7 +149,8 @@ async fn attack(
     };
     let (attacked, ()) = tokio::join!(faults::all(attacks), timing);
     attacked?;
-    Ok((placing.await??, watching.await??))
+    placing.await??;
+    watching.await?
 }
 
 /// Waits until every saga that was placed has ended, and says how long that took.
@@ -160,7 +181,7 @@ async fn heal(args: &Args, log: &Arc<dyn SagaLog>, placed: &[Job]) -> Result<Str
 }
 
 /// What the log says of every saga, page by page.
-async fn ended(log: &dyn SagaLog) -> Result<HashMap<String, Status>, Failure> {
+pub(crate) async fn ended(log: &dyn SagaLog) -> Result<HashMap<String, Status>, Failure> {
     const PAGE: usize = 1_000;
     let mut all = HashMap::new();
     let mut query = Query { limit: PAGE, ..Query::default() };
@@ -197,5 +218,13 @@ fn tell(args: &Args, placed: &[Job], verdict: &Verdict, counts: &Counts) {
     let faults: Vec<_> =
         faults.iter().map(|(what, count)| format!("{} {what}", count.load(Relaxed))).collect();
     println!("faults: {}", faults.join(", "));
+    if args.forgets {
+        let (times, messages) = (&counts.forgotten.times, &counts.forgotten.messages);
+        println!(
+            "the broker forgot {} times, {} unsettled messages that are known of",
+            times.load(Relaxed),
+            messages.load(Relaxed)
+        );
+    }
     println!("schemas and files begin with {}", std::env::var(books::SCHEMA).unwrap_or_default());
 }
