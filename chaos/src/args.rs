@@ -47,10 +47,12 @@ pub(crate) struct Args {
     pub(crate) at: Option<String>,
     /// Where the points are to be listed that it passes.
     pub(crate) list: Option<PathBuf>,
+    /// Nothing dies, but the broker forgets.
+    pub(crate) forgets: bool,
 }
 
 pub(crate) const USAGE: &str = "\
-Usage: saga-chaos run   --run NAME --bus URL --log URL --books PLACE --folder FOLDER --broker NAME [--seconds N] [--rate N] [--mutant NAME]
+Usage: saga-chaos run   --run NAME --bus URL --log URL --books PLACE --folder FOLDER --broker NAME [--seconds N] [--rate N] [--mutant NAME] [--forgets]
        saga-chaos crash --run NAME --bus URL --log URL --books PLACE --folder FOLDER [--at POINT] [--mutant NAME]
 
 Started by `cargo xtask chaos` and `cargo xtask crash`, which also start the servers.";
@@ -71,6 +73,7 @@ impl Args {
             mutant: None,
             at: None,
             list: None,
+            forgets: false,
         };
         while let Some(arg) = parser.next()? {
             match arg {
@@ -96,6 +99,7 @@ impl Args {
                 Long("seconds") => args.time = Duration::from_secs(parser.value()?.parse()?),
                 Long("rate") => args.rate = parser.value()?.parse()?,
                 Long("mutant") => args.mutant = Some(parser.value()?.parse()?),
+                Long("forgets") => args.forgets = true,
                 other => return Err(other.unexpected().into()),
             }
         }

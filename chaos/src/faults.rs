@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::Failure;
 use crate::coordinator::LEASE;
+use crate::forget::Forgotten;
 use crate::process::Process;
 
 /// How often each thing was done.
@@ -22,10 +23,11 @@ pub(crate) struct Counts {
     pub(crate) half_opens: AtomicU32,
     pub(crate) broker_restarts: AtomicU32,
     pub(crate) database_restarts: AtomicU32,
+    pub(crate) forgotten: Forgotten,
 }
 
 /// Waits for some time between these, or until it is over; then `false`.
-async fn wait(over: &mut watch::Receiver<bool>, time: Range<Duration>) -> bool {
+pub(crate) async fn wait(over: &mut watch::Receiver<bool>, time: Range<Duration>) -> bool {
     let time = time.start + (time.end - time.start).mul_f64(fastrand::f64());
     tokio::time::timeout(time, over.wait_for(|is_over| *is_over)).await.is_err()
 }

@@ -10,6 +10,7 @@ mod coordinator;
 mod crash;
 mod everybody;
 mod faults;
+mod forget;
 mod gate;
 mod gated;
 mod job;

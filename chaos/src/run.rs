@@ -18,14 +18,19 @@ use crate::books::Books;
 use crate::faults::{self, Counts};
 use crate::job::Job;
 use crate::judge::{Verdict, judge};
+use crate::load::Placed;
 use crate::participant::{GOODS, OFFICE};
 use crate::process::Process;
-use crate::{load, takeover};
+use crate::takeover::TakeOvers;
+use crate::{forget, load, takeover};
 
 /// Once nothing is broken any more, sagas must end; what stands still for so long is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// While a mutant runs there is no hope to wait for.
 const STUCK_AFTER_OF_MUTANT: Duration = Duration::from_secs(20);
+
+/// From here on a run is long enough to look at several take-overs.
+const LONG: Duration = Duration::from_secs(60);
 
 /// A server is killed after half of this at the latest.
 const SERVERS_LIVE_MAX: Duration = Duration::from_secs(80);
@@ -45,8 +50,22 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let mut processes = start(args, &bus_url)?;
     let counts = Counts::default();
     let begun = Instant::now();
-    let (placed, longest) = attack(args, &bus, &log, &proxy, &mut processes, &counts).await?;
-    let healed = heal(args, &log, &placed).await?;
+    let placed = Placed::default();
+    let again = load::place_again(Arc::clone(&bus), Arc::clone(&log), Arc::clone(&placed));
+    let again = args.forgets.then(|| tokio::spawn(again));
+    attack(args, &bus, &log, &proxy, &mut processes, &counts, &placed).await?;
+    let healed = heal(args, &log, &load::all(&placed)).await?;
+    let taken_over = take_over(args, &bus, &mut processes, &placed).await?;
+    let placed = load::all(&placed);
+    heal(args, &log, &placed).await?;
+    if let Some(again) = again {
+        // It has no end of its own but a failure.
+        if again.is_finished() {
+            again.await??;
+        } else {
+            again.abort();
+        }
+    }
     // First the log, so that what it says has ended is in the books already.
     let ended = ended(&*log).await?;
     let mut lines = Vec::new();
@@ -57,17 +76,30 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
     let verdict = judge(&placed, &ended, &lines, &calls);
     tell(args, &placed, &verdict, &counts);
     println!(
-        "in {:.0} s; {}; everything had ended {healed}",
+        "in {:.0} s; everything had ended {healed}; {}",
         begun.elapsed().as_secs_f64(),
-        longest.map_or_else(
-            || "take-over not measured (one coordinator)".to_owned(),
-            |longest| format!(
-                "the longest wait for a take-over after the end of a lease was {:.1} s",
-                longest.as_secs_f64()
-            )
-        ),
+        taken_over.told(),
     );
-    Ok(verdict.is_good())
+    Ok(verdict.is_good() && !taken_over.is_bad())
+}
+
+/// Once nothing is wrong any more, but that coordinators die, while sagas are started.
+async fn take_over(
+    args: &Args,
+    bus: &Arc<dyn EventBus>,
+    processes: &mut [Process],
+    placed: &Placed,
+) -> Result<TakeOvers, Failure> {
+    if args.forgets {
+        return Ok(TakeOvers::default());
+    }
+    let (stop, over) = watch::channel(false);
+    let placing = tokio::spawn(load::place(Arc::clone(bus), args.rate, over, Arc::clone(placed)));
+    let deaths = if args.time < LONG { 1 } else { 3 };
+    let taken_over = takeover::measure(&args.log, processes, deaths).await;
+    stop.send_replace(true);
+    placing.await??;
+    taken_over
 }
 
 /// One coordinator on SQLite, three otherwise, and two participants of each kind.
@@ -92,25 +124,28 @@ async fn attack(
     proxy: &Proxy,
     processes: &mut [Process],
     counts: &Counts,
-) -> Result<(Vec<Job>, Option<Duration>), Failure> {
+    placed: &Placed,
+) -> Result<(), Failure> {
     let (stop, over) = watch::channel(false);
     let mut attacks: Vec<BoxFuture<'_, Result<(), Failure>>> = Vec::new();
-    for process in processes {
-        attacks.push(faults::torment(process, counts, over.clone()).boxed());
+    if args.forgets {
+        attacks.push(forget::again_and_again(args, processes, &counts.forgotten, over.clone()).boxed());
+    } else {
+        for process in processes {
+            attacks.push(faults::torment(process, counts, over.clone()).boxed());
+        }
+        attacks.push(faults::cut(proxy, counts, over.clone()).boxed());
+        // Every half a minute, and in a shorter run once at least.
+        let most = args.time.min(SERVERS_LIVE_MAX) / 2;
+        let restart =
+            |server, counter| faults::restart(server, most / 2..most, counter, over.clone()).boxed();
+        attacks.push(restart(&args.broker, &counts.broker_restarts));
+        if !args.is_on_sqlite() {
+            attacks.push(restart("postgres", &counts.database_restarts));
+        }
     }
-    attacks.push(faults::cut(proxy, counts, over.clone()).boxed());
-    // Every half a minute, and in a shorter run once at least.
-    let most = args.time.min(SERVERS_LIVE_MAX) / 2;
-    let restart = |server, counter| faults::restart(server, most / 2..most, counter, over.clone()).boxed();
-    attacks.push(restart(&args.broker, &counts.broker_restarts));
-    if !args.is_on_sqlite() {
-        attacks.push(restart("postgres", &counts.database_restarts));
-    }
-    let placing = tokio::spawn(load::place(Arc::clone(bus), args.rate, over.clone()));
-    let watching = tokio::spawn({
-        let (log, over) = (args.log.clone(), over.clone());
-        async move { takeover::longest(&log, over).await }
-    });
+    let placing = load::place(Arc::clone(bus), args.rate, over.clone(), Arc::clone(placed));
+    let placing = tokio::spawn(placing);
     let timing = async {
         let begun = Instant::now();
         while begun.elapsed() < args.time {
@@ -129,7 +164,7 @@ async fn attack(
     };
     let (attacked, ()) = tokio::join!(faults::all(attacks), timing);
     attacked?;
-    Ok((placing.await??, watching.await??))
+    placing.await?
 }
 
 /// Waits until every saga that was placed has ended, and says how long that took.
@@ -197,5 +232,13 @@ fn tell(args: &Args, placed: &[Job], verdict: &Verdict, counts: &Counts) {
     let faults: Vec<_> =
         faults.iter().map(|(what, count)| format!("{} {what}", count.load(Relaxed))).collect();
     println!("faults: {}", faults.join(", "));
+    if args.forgets {
+        let (times, messages) = (&counts.forgotten.times, &counts.forgotten.messages);
+        println!(
+            "the broker forgot {} times, {} unsettled messages that are known of",
+            times.load(Relaxed),
+            messages.load(Relaxed)
+        );
+    }
     println!("schemas begin with {}", args.books.run);
 }

@@ -54,6 +54,22 @@ impl Server {
         self.run("resume").await
     }
 
+    /// Keeps a copy of its data, in the place of an earlier one. To be done while it does not run.
+    ///
+    /// # Errors
+    /// When the command cannot be run or fails, as it does for servers whose data it does not know.
+    pub async fn save(&self) -> Result<(), String> {
+        self.run("save").await
+    }
+
+    /// Puts the copy in the place of its data. To be done while it does not run.
+    ///
+    /// # Errors
+    /// When the command cannot be run or fails, as it does where there is no copy.
+    pub async fn restore(&self) -> Result<(), String> {
+        self.run("restore").await
+    }
+
     async fn run(&self, verb: &str) -> Result<(), String> {
         let (program, args) = self.command.split_first().ok_or_else(|| format!("{COMMAND} is empty"))?;
         let output = Command::new(program)

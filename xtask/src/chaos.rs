@@ -12,11 +12,13 @@ const BUSES: [&str; 3] = ["kafka", "rabbit", "nats"];
 const LOGS: [&str; 2] = ["postgres", "sqlite"];
 
 pub(crate) const USAGE: &str = "\
-Usage: cargo xtask chaos [--bus kafka|rabbit|nats] [--log postgres|sqlite] [--minutes N] [--rate N] [--mutants]
+Usage: cargo xtask chaos [--bus kafka|rabbit|nats] [--log postgres|sqlite] [--minutes N] [--rate N] [--mutants|--forgets]
 
 Runs sagas with three coordinators (one on SQLite) and two participants of each kind, each in a process of its own, while
 processes are killed and paused, connections cut, the broker and the database killed and started again; then heals everything, and
-holds the participants' own books against what the log says. With --mutants, rules are broken that the books must find out.";
+holds the participants' own books against what the log says. With --mutants, rules are broken that the books must find out. With
+--forgets nothing dies; instead the broker forgets what it has acknowledged, about every ten seconds: NATS is put back to an earlier copy
+of its files, Kafka's topics are truncated, RabbitMQ's queues purged.";
 
 /// What is to be run.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,12 +28,18 @@ pub(crate) struct Plan {
     seconds: u32,
     rate: u32,
     mutants: bool,
+    forgets: bool,
 }
 
 impl Plan {
     /// A short one.
     pub(crate) fn short(bus: &'static str, log: &'static str, seconds: u32) -> Self {
-        Self { bus, log, seconds, rate: 20, mutants: false }
+        Self { bus, log, seconds, rate: 20, mutants: false, forgets: false }
+    }
+
+    /// A short one of a broker that forgets.
+    pub(crate) fn forgetting(bus: &'static str, log: &'static str, seconds: u32) -> Self {
+        Self { forgets: true, ..Self::short(bus, log, seconds) }
     }
 }
 
@@ -42,6 +50,10 @@ pub(crate) fn chosen(words: &[&str]) -> Result<Plan, String> {
     while let Some(word) = words.next() {
         if *word == "--mutants" {
             plan.mutants = true;
+            continue;
+        }
+        if *word == "--forgets" {
+            plan.forgets = true;
             continue;
         }
         let value = words.next().ok_or_else(|| format!("{word} takes a value"))?;
@@ -55,6 +67,9 @@ pub(crate) fn chosen(words: &[&str]) -> Result<Plan, String> {
             _ => return Err(format!("there is no option {word:?}")),
         };
         is_read.ok_or_else(|| format!("{word} does not take {value:?}"))?;
+    }
+    if plan.forgets && plan.mutants {
+        return Err("--mutants and --forgets are two runs".to_owned());
     }
     Ok(plan)
 }
@@ -105,12 +120,8 @@ fn run_one(
     let rate = plan.rate.to_string();
     let mut command =
         program(chaos, ["run", "--bus", &bus, "--broker", plan.bus, "--log", &log, "--books", &books]);
-    command.arg("--folder").arg(&folder).args(["--run", &run_name]).args([
-        "--seconds",
-        &seconds,
-        "--rate",
-        &rate,
-    ]);
+    command.arg("--folder").arg(&folder).args(["--run", &run_name, "--seconds", &seconds, "--rate", &rate]);
+    command.args(plan.forgets.then_some("--forgets"));
     command.args(mutant.iter().flat_map(|mutant| ["--mutant", mutant]));
     command.envs(variables.iter().map(|(name, value)| (name, value)));
     println!("what the processes say is in {}", folder.display());
@@ -126,7 +137,14 @@ mod tests {
         assert_eq!(chosen(&[]).unwrap(), Plan::short("nats", "postgres", 60));
         let plan = chosen(&["--bus", "kafka", "--log", "sqlite", "--minutes", "5", "--mutants"]).unwrap();
         assert_eq!(plan, Plan { mutants: true, ..Plan::short("kafka", "sqlite", 300) });
-        for wrong in [&["--bus", "zeromq"][..], &["--minutes"], &["--minutes", "0"], &["--loud", "1"]] {
+        assert_eq!(chosen(&["--forgets"]).unwrap(), Plan::forgetting("nats", "postgres", 60));
+        for wrong in [
+            &["--forgets", "--mutants"][..],
+            &["--bus", "zeromq"],
+            &["--minutes"],
+            &["--minutes", "0"],
+            &["--loud", "1"],
+        ] {
             assert!(chosen(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 
-use self::roles::Roles;
+use self::roles::{Lasting, Roles};
 use crate::built;
 use crate::command::{output, program, run_lines};
 use crate::servers;
@@ -111,7 +111,7 @@ impl Trial<'_> {
             return if is_right { Ok(()) } else { Err("the checkout did not come out right".to_owned()) };
         }
         let folder = target.join("checkout").join(self.broker);
-        let roles = Roles::start(self.example, &folder, &bus, None)?;
+        let roles = Roles::start(self.example, &folder, &bus, Lasting::default(), None)?;
         let shop = ["--role", "shop", "--report", &roles.report("shop")];
         let shopped =
             run_lines(program(self.example, [&what[..], &shop].concat()), |line| restarting.seen(line));

@@ -90,6 +90,14 @@ impl Processes {
         Ok(self.read(name, "out"))
     }
 
+    /// Ends it at once, as a crash does.
+    pub(crate) fn kill(&mut self, name: &str) -> Result<(), String> {
+        self.all_run()?;
+        let (_, mut child) = self.take(name)?;
+        end(&mut child);
+        Ok(())
+    }
+
     fn take(&mut self, name: &str) -> Result<(String, Child), String> {
         let place = self.running.iter().position(|(running, _)| running == name);
         place.map(|place| self.running.remove(place)).ok_or_else(|| format!("{name} was not started"))
@@ -204,6 +212,17 @@ mod tests {
         assert!(processes.succeeds("short", SOON).unwrap_err().contains("ended with"));
         processes.start("slow", shell("exec sleep 60")).unwrap();
         assert!(processes.succeeds("slow", Duration::ZERO).unwrap_err().contains("not ended within"));
+    }
+
+    #[test]
+    fn a_killed_one_is_gone_and_can_be_started_again() {
+        let folder = Folder::new("killed");
+        let mut processes = Processes::new(&folder.0);
+        processes.start("a", shell("exec sleep 60")).unwrap();
+        processes.kill("a").unwrap();
+        assert!(processes.kill("a").unwrap_err().contains("not started"));
+        processes.start("a", shell("exit 0")).unwrap();
+        processes.succeeds("a", SOON).unwrap();
     }
 
     #[test]

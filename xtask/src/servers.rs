@@ -36,6 +36,8 @@ struct Server {
     more: fn(&State) -> Vec<(String, String)>,
     /// Whether it answers, and not only listens.
     answers: fn(&Place, &State) -> bool,
+    /// The folder of its data, beside its log, if it has one that can be copied.
+    data: Option<&'static str>,
     /// After its last stop.
     clean: fn(&Place),
 }
@@ -78,12 +80,14 @@ pub(crate) fn run(target: &Path, args: &[&str]) -> Result<bool, String> {
         }
         "down" => servers.iter().try_for_each(|server| down_one(target, server))?,
         "status" => servers.iter().for_each(|server| println!("{}", status(target, server))),
-        "kill" | "start" | "pause" | "resume" if names.is_empty() => {
+        "kill" | "start" | "pause" | "resume" | "save" | "restore" if names.is_empty() => {
             return Err(format!("{verb} which one?\n\n{USAGE}"));
         }
         "kill" => each(target, &servers, |_, state, _| process::kill(state.pid))?,
         "pause" => each(target, &servers, |_, state, _| process::signal(state.pid, "STOP"))?,
         "resume" => each(target, &servers, |_, state, _| process::signal(state.pid, "CONT"))?,
+        "save" => each(target, &servers, |place, state, server| copy(place, state, server, false))?,
+        "restore" => each(target, &servers, |place, state, server| copy(place, state, server, true))?,
         "start" => {
             each(target, &servers, |place, state, server| start(place, server, state.clone()).map(drop))?
         }
@@ -95,13 +99,15 @@ pub(crate) fn run(target: &Path, args: &[&str]) -> Result<bool, String> {
 pub(crate) const USAGE: &str = "\
 Usage: cargo xtask servers up|down|status [SERVER...]
        cargo xtask servers kill|start|pause|resume SERVER...
+       cargo xtask servers save|restore nats...
 
 Servers: kafka, rabbit, nats, nats-token, nats-user, nats-nkey, postgres; by name only: rabbit-3.10, nats-2.10.
 
 Installs brokers and databases and starts them on loopback, their data below the target directory; prints the variables that hold
 their URLs. With SAGA_KAFKA_URL, SAGA_RABBIT_URL, SAGA_NATS_URL or SAGA_POSTGRES_URL set, that server of yours is used instead.
 Kafka and RabbitMQ have encrypted listeners, too, that demand a user or a certificate; on NATS those are servers of their own.
-kill, start, pause and resume work on a running one, for tests of faults; its data stay.";
+kill, start, pause and resume work on a running one, for tests of faults; its data stay. save keeps a copy of the data of one that was
+killed, restore puts the last copy in their place.";
 
 /// Starts these servers, all if none is named, and returns the variables that point at them.
 pub(crate) fn up(target: &Path, names: &[&str]) -> Result<Vec<(String, String)>, String> {
@@ -196,6 +202,23 @@ fn start(place: &Place, server: &Server, mut state: State) -> Result<State, Stri
     }
     let _may_be_gone = process::kill(state.pid);
     Err(format!("{} did not start; the end of its log:\n{}", server.name, place.log_end()))
+}
+
+/// Keeps a copy of its data, or puts the copy back.
+fn copy(place: &Place, state: &State, server: &Server, is_back: bool) -> Result<(), String> {
+    let data = server.data.ok_or_else(|| format!("the data of {} cannot be copied", server.name))?;
+    if process::is_alive(state.pid) {
+        return Err(format!("{} runs: kill it first", server.name));
+    }
+    let (data, saved) = (place.home(data), place.home("saved"));
+    let (from, to) = if is_back { (&saved, &data) } else { (&data, &saved) };
+    if !from.is_dir() {
+        return Err(format!("there is no {}", from.display()));
+    }
+    if to.exists() {
+        std::fs::remove_dir_all(to).map_err(|error| format!("{}: {error}", to.display()))?;
+    }
+    crate::command::output(crate::command::program(Path::new("cp"), [Path::new("-a"), from, to])).map(drop)
 }
 
 fn down_one(target: &Path, server: &Server) -> Result<(), String> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use lexopt::prelude::*;
 use saga::FailurePolicy;
 
+use crate::books::Place;
 use crate::bus::MEMORY;
 use crate::callback::CompletionCall;
 use crate::trouble::{Picks, Plan, SubCase};
@@ -43,6 +44,10 @@ Where it runs:
   --log URL            where the coordinator keeps its sagas: memory: (the default), or with the feature of that name on:
                        sqlite:checkout.db, postgres://user:password@localhost/shop. With one of those, an order that was
                        placed in an earlier run is the same purchase and not made again
+  --books PLACE        where the sub-cases keep their books, each its own: memory: (the default), sqlite:FOLDER with a file for each, or
+                       postgres://user:password@localhost/shop with a schema for each, checkout_payment and so on, which
+                       ?schema=NAME changes to NAME_payment. In a database they survive whatever dies, and any number of processes of
+                       one role work on them. In one process it needs a --log that lasts, too
   --role ROLE          only this part, in a process of its own: coordinator, shop, inventory, payment, history,
                        confirmation, endpoint. The shop ends with its orders, the others by Ctrl-C or SIGTERM
   --listen ADDRESS     where --role endpoint receives the completion calls, for example 127.0.0.1:8080
@@ -66,6 +71,8 @@ pub(crate) struct Args {
     pub(crate) bus: String,
     /// Where the coordinator keeps its sagas.
     pub(crate) log: String,
+    /// Where the sub-cases keep their books.
+    pub(crate) books: Place,
     /// Which part to run; `None` for the whole.
     pub(crate) role: Option<Role>,
     /// Where an endpoint of its own listens.
@@ -108,6 +115,7 @@ impl Args {
             callback: None,
             bus: MEMORY.to_owned(),
             log: MEMORY.to_owned(),
+            books: Place::new(MEMORY.to_owned())?,
             role: None,
             listen: "127.0.0.1:0".to_owned(),
             report: None,
@@ -126,6 +134,7 @@ impl Args {
                 Long("callback") => parsed.callback = Some(parser.value()?.parse_with(CompletionCall::new)?),
                 Long("bus") => parsed.bus = parser.value()?.string()?,
                 Long("log") => parsed.log = parser.value()?.string()?,
+                Long("books") => parsed.books = Place::new(parser.value()?.string()?)?,
                 Long("role") => parsed.role = Some(parser.value()?.parse_with(role)?),
                 Long("listen") => parsed.listen = parser.value()?.string()?,
                 Long("report") => parsed.report = Some(parser.value()?.into()),
@@ -139,6 +148,14 @@ impl Args {
     }
 
     fn check_together(&self) -> Result<(), String> {
+        if self.books.lasts() && self.plan.has_silent() {
+            let why = "--silent needs --books memory: an answer in a database is found there and sent again";
+            return Err(why.to_owned());
+        }
+        if self.books.lasts() && self.role.is_none() && self.log == MEMORY {
+            let why = "--books needs a --log that lasts, too: who forgets an order would sell it once more";
+            return Err(why.to_owned());
+        }
         match self.role {
             Some(Role::Endpoint) | None => Ok(()),
             Some(_) if self.bus == MEMORY => {
@@ -261,6 +278,9 @@ mod tests {
         assert_eq!((&*args.bus, args.role), ("nats://h?prefix=a.", Some(Role::SubCase(SubCase::Payment))));
         assert_eq!(args.report, Some("p.json".into()));
         assert_eq!(parse("--log sqlite:a.db").unwrap().log, "sqlite:a.db");
+        assert!(!args.books.lasts());
+        #[cfg(feature = "sqlite")]
+        assert!(parse("--log sqlite:a.db --books sqlite:books").unwrap().books.lasts());
         assert_eq!(parse("--check-reports a b").unwrap().check, [PathBuf::from("a"), PathBuf::from("b")]);
         assert_eq!(parse("--role endpoint --listen 127.0.0.1:8080").unwrap().listen, "127.0.0.1:8080");
         assert_eq!(parse("--fail payment --help").unwrap_err(), "help");
@@ -278,6 +298,13 @@ mod tests {
             ("--slow payment=3", "300ms"),
             ("--slow payment=99999999999999999999s", "no time"),
             ("--policy grace", "grace=TIME"),
+            ("--books mysql://h", "sqlite:FOLDER"),
+            #[cfg(feature = "sqlite")]
+            ("--books sqlite:books", "--log that lasts"),
+            #[cfg(feature = "sqlite")]
+            ("--books sqlite:books --log sqlite:a.db --silent payment", "--silent needs"),
+            #[cfg(not(feature = "sqlite"))]
+            ("--books sqlite:books", "--features sqlite"),
             ("--role cashier", "none of coordinator"),
             ("--role payment", "--bus"),
             ("--role coordinator --bus nats://h", "--callback"),

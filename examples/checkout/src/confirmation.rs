@@ -3,12 +3,13 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use saga::{Compensation, Contract, Step, StepContext, StepError, Undo};
+use saga::{Contract, StepContext, StepError, Undo};
 use serde::{Deserialize, Serialize};
 
-use crate::books::{Book, Ledger, Page, Totals, total};
+use crate::books::{Entry, OpenBook, Sum, Totals, total};
 use crate::order::{Order, Status};
 use crate::show::{Screen, Tone};
+use crate::sub_case::Work;
 use crate::tally::grouped;
 use crate::trouble::Trouble;
 
@@ -36,18 +37,13 @@ impl Mail {
     }
 }
 
-/// The mail service.
+/// The mail service. Its book stands for what the mail server has taken.
 pub(crate) struct Confirmation {
-    mails: Book<Mail>,
-    trouble: Trouble,
-    screen: Screen,
+    pub(crate) trouble: Trouble,
+    pub(crate) screen: Screen,
 }
 
 impl Confirmation {
-    pub(crate) fn new(trouble: Trouble, screen: Screen) -> Self {
-        Self { mails: Book::new(), trouble, screen }
-    }
-
     /// The mail server that is away when `--fail confirmation` is given.
     fn mail_server(&self, order_id: &str) -> Result<(), MailServerDown> {
         if self.trouble.fails(order_id) { Err(MailServerDown) } else { Ok(()) }
@@ -55,30 +51,36 @@ impl Confirmation {
 }
 
 #[async_trait]
-impl Step<Mail, ConfirmationSent> for Confirmation {
-    async fn execute(&self, mail: Mail, ctx: &StepContext) -> Result<ConfirmationSent, StepError> {
+impl Work<Mail, ConfirmationSent> for Confirmation {
+    async fn execute(
+        &self,
+        mail: Mail,
+        book: &mut OpenBook<'_>,
+        ctx: &StepContext,
+    ) -> Result<ConfirmationSent, StepError> {
         self.trouble.begin(ctx).await;
         let order_id = mail.order_id.clone();
         // By `?` an error means: try again. Once the attempts are spent, the sub-case has failed.
         self.mail_server(&order_id).inspect_err(|down| {
             self.screen.event(ctx, Tone::Bad, format_args!("attempt {}: {down}", ctx.attempt));
         })?;
-        let text = format!("told {} that order {order_id} is confirmed", mail.customer_id);
-        // An attempt that was cut off comes again with the same key, and sends no second mail.
-        if self.mails.enter(&order_id, &ctx.idempotency_key(), mail) {
+        if book.enter(ctx, &order_id, &mail).await? {
+            let text = format!("told {} that order {order_id} is confirmed", mail.customer_id);
             self.screen.event(ctx, Tone::Good, text);
         }
         self.trouble.lose_answer(ctx, &order_id).await;
         Ok(ConfirmationSent { order_id, status: Status::Success })
     }
-}
 
-#[async_trait]
-impl Compensation<Mail, ConfirmationSent> for Confirmation {
-    async fn undo(&self, undo: Undo<Mail, ConfirmationSent>, ctx: &StepContext) -> Result<(), StepError> {
+    async fn undo(
+        &self,
+        undo: Undo<Mail, ConfirmationSent>,
+        book: &mut OpenBook<'_>,
+        ctx: &StepContext,
+    ) -> Result<(), StepError> {
         self.trouble.begin_undo(ctx, &undo.input.order_id)?;
         // Who was never told needs no cancellation notice.
-        match self.mails.strike(&undo.input.order_id) {
+        match book.strike::<Mail>(ctx, &undo.input.order_id).await? {
             Some(Mail { order_id, customer_id }) => {
                 let text = format!("undone: told {customer_id} that order {order_id} is cancelled");
                 self.screen.event(ctx, Tone::Undone, text);
@@ -101,27 +103,13 @@ impl fmt::Display for MailServerDown {
     }
 }
 
-impl Ledger for Confirmation {
-    fn name(&self) -> &'static str {
-        CONFIRMATION.name()
+impl Entry for Mail {
+    fn totals(&self) -> Totals {
+        total("orders", 1)
     }
 
-    fn close(&self, order_id: &str) -> Page {
-        self.mails.close(order_id)
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let (confirmed, cancelled) = self.mails.entered_and_struck();
-        let (confirmed, cancelled) = (grouped(confirmed), grouped(cancelled));
+    fn show(confirmed: &Sum, cancelled: &Sum) -> Vec<String> {
+        let (confirmed, cancelled) = (grouped(confirmed.count), grouped(cancelled.count));
         vec![format!("confirmations: {confirmed}, cancellation notices: {cancelled}")]
-    }
-
-    fn holds(&self) -> Totals {
-        let (confirmed, cancelled) = self.mails.entered_and_struck();
-        total("orders", confirmed - cancelled)
-    }
-
-    fn standing(&self) -> Vec<String> {
-        self.mails.standing()
     }
 }

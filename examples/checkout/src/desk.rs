@@ -12,7 +12,7 @@ use saga::wire::Message;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::books::Books;
+use crate::books::{Books, Failure};
 use crate::callback::CompletionCall;
 use crate::checkout::ORDER_PLACED;
 use crate::lines::{Line, Lines};
@@ -23,8 +23,8 @@ use crate::trouble::Troubles;
 
 /// How many orders are under way at once. The rest of the file is not read before there is room.
 const UNDER_WAY_MAX: usize = 64;
-/// How often an order that waits for an operator is looked at.
-const OPERATOR_LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// How often an order that waits for an operator is looked at, and a log that is away asked again.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 pub(crate) struct Desk {
     pub(crate) sagas: Sagas<Order>,
@@ -84,21 +84,48 @@ impl Desk {
         );
         let placed_at = Instant::now();
         let started = self.sagas.start(id, &order).await;
+        // Of an earlier run it can only be where the books last.
+        let is_remembered = started.is_ok() && self.books.remember(id);
         self.placing.send_modify(|placing| {
             placing.remove(id);
         });
         match started {
             Ok(started) if started.is_new => return self.follow(&order, placed_at).await,
-            Ok(_) => self.tally().repeated += 1,
+            Ok(_) => {
+                self.tally().repeated += 1;
+                if is_remembered {
+                    self.follow_earlier(&order).await;
+                }
+            }
             Err(error @ StartError::InputDiffers { .. }) => self.refuse(line, &error.to_string()).await,
             Err(error) => self.tally().fault(format!("line {}: {error}", line.number)),
         }
     }
 
     async fn follow(&self, order: &Order, placed_at: Instant) {
-        match self.outcome(&order.order_id).await {
-            Ok(outcome) => self.ended(order, &outcome, placed_at.elapsed()),
-            Err(error) => self.tally().fault(format!("order {}: {error}", order.order_id)),
+        let followed = async {
+            let outcome = self.outcome(&order.order_id).await?;
+            self.ended(order, &outcome, placed_at.elapsed()).await
+        };
+        if let Err(error) = followed.await {
+            self.tally().fault(format!("order {}: {error}", order.order_id));
+        }
+    }
+
+    /// An order of an earlier run, which may have been cut short: the books must be right about it, too.
+    async fn follow_earlier(&self, order: &Order) {
+        let followed = async {
+            let is_completed = self.outcome(&order.order_id).await?.is_completed();
+            let (wrong, _) = self.books.close(order, is_completed).await?;
+            let mut tally = self.tally();
+            wrong.into_iter().for_each(|wrong| tally.fault(wrong));
+            if is_completed {
+                tally.sales.add(order);
+            }
+            Ok::<_, Failure>(())
+        };
+        if let Err(error) = followed.await {
+            self.tally().fault(format!("order {}: {error}", order.order_id));
         }
     }
 
@@ -106,7 +133,14 @@ impl Desk {
     async fn outcome(&self, id: &str) -> Result<Outcome, saga::Error> {
         let mut was_parked = false;
         loop {
-            let outcome = self.sagas.outcome(id).await?;
+            let outcome = match self.sagas.outcome(id).await {
+                // The log is away, which says nothing of the order.
+                Err(error) if error.is_retryable() => {
+                    tokio::time::sleep(LOOK_INTERVAL).await;
+                    continue;
+                }
+                outcome => outcome?,
+            };
             if outcome.status != Status::Parked || !self.troubles.needs_operator(id) {
                 return Ok(outcome);
             }
@@ -115,22 +149,25 @@ impl Desk {
                 self.screen.verdict(Tone::Bad, text);
                 was_parked = true;
             }
-            tokio::time::sleep(OPERATOR_LOOK_INTERVAL).await;
+            tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
 
-    fn ended(&self, order: &Order, outcome: &Outcome, time: Duration) {
+    async fn ended(&self, order: &Order, outcome: &Outcome, time: Duration) -> Result<(), Failure> {
         let id = &order.order_id;
         let was_to_fail = self.troubles.spoil(id);
         let reason = outcome.reason.as_deref().unwrap_or("no reason is known");
+        let is_completed = outcome.is_completed();
+        let is_parked = outcome.status == Status::Parked;
+        let (wrong, was_refused) =
+            if is_parked { Default::default() } else { self.books.close(order, is_completed).await? };
         let mut tally = self.tally();
         tally.latencies.add(time);
-        if outcome.status == Status::Parked {
+        if is_parked {
             tally.parked += 1;
-            return tally.fault(format!("order {id} is parked: {reason}"));
+            tally.fault(format!("order {id} is parked: {reason}"));
+            return Ok(());
         }
-        let is_completed = outcome.is_completed();
-        let (wrong, was_refused) = self.books.close(order, is_completed);
         wrong.into_iter().for_each(|wrong| tally.fault(wrong));
         let ms = time.as_millis();
         if is_completed {
@@ -145,6 +182,7 @@ impl Desk {
             let status = outcome.status;
             tally.fault(format!("order {id} should not have ended as {status} after {ms} ms: {reason}"));
         }
+        Ok(())
     }
 
     /// Reports a bad line and publishes it as it is: what the trigger's codec cannot read, or the coordinator refuses, ends with the

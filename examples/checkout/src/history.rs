@@ -1,16 +1,15 @@
 //! Sub-case 3: append to the customer's purchase history. Its undo removes the entry.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use saga::{Compensation, Contract, Step, StepContext, StepError, Undo};
+use saga::{Contract, StepContext, StepError, Undo};
 use serde::{Deserialize, Serialize};
 
-use crate::books::{Book, Ledger, Page, Totals, total};
+use crate::books::{Entry, OpenBook, Sum, Totals, total};
 use crate::order::{Order, Status};
 use crate::show::{Screen, Tone};
+use crate::sub_case::Work;
 use crate::tally::grouped;
 use crate::trouble::Trouble;
 
@@ -40,67 +39,56 @@ impl Purchase {
 
 /// The history service.
 pub(crate) struct History {
-    entries: Book<Purchase>,
-    /// How many purchases each customer has made.
-    purchases: Mutex<BTreeMap<String, u64>>,
-    trouble: Trouble,
-    screen: Screen,
+    pub(crate) trouble: Trouble,
+    pub(crate) screen: Screen,
 }
 
 impl History {
-    pub(crate) fn new(trouble: Trouble, screen: Screen) -> Self {
-        Self { entries: Book::new(), purchases: Mutex::default(), trouble, screen }
-    }
-
     /// The store that is away when `--fail history` is given.
     fn store(&self, order_id: &str) -> Result<(), StoreDown> {
         if self.trouble.fails(order_id) { Err(StoreDown) } else { Ok(()) }
     }
 }
 
+/// The store is away for this example's new entries only. Were it away for the undo too, the undo would be tried again, and in the end
+/// the saga be parked for an operator.
 #[async_trait]
-impl Step<Purchase, HistoryUpdated> for History {
-    async fn execute(&self, purchase: Purchase, ctx: &StepContext) -> Result<HistoryUpdated, StepError> {
+impl Work<Purchase, HistoryUpdated> for History {
+    async fn execute(
+        &self,
+        purchase: Purchase,
+        book: &mut OpenBook<'_>,
+        ctx: &StepContext,
+    ) -> Result<HistoryUpdated, StepError> {
         self.trouble.begin(ctx).await;
         let order_id = purchase.order_id.clone();
         // By `?` an error means: try again. Once the attempts are spent, the sub-case has failed.
         self.store(&order_id).inspect_err(|down| {
             self.screen.event(ctx, Tone::Bad, format_args!("attempt {}: {down}", ctx.attempt));
         })?;
-        let text = format!("order {order_id} added to the history of {}", purchase.customer_id);
-        let customer_id = purchase.customer_id.clone();
-        // An attempt that was cut off comes again with the same key, and adds nothing a second time.
-        if self.entries.enter(&order_id, &ctx.idempotency_key(), purchase) {
-            let mut purchases = self.purchases.lock().unwrap_or_else(PoisonError::into_inner);
-            *purchases.entry(customer_id).or_default() += 1;
+        if book.enter(ctx, &order_id, &purchase).await? {
+            let text = format!("order {order_id} added to the history of {}", purchase.customer_id);
             self.screen.event(ctx, Tone::Good, text);
         }
         self.trouble.lose_answer(ctx, &order_id).await;
         Ok(HistoryUpdated { order_id, status: Status::Success })
     }
-}
 
-/// The store is away for this example's new entries only. Were it away for the undo too, the undo would be tried again, and in the end
-/// the saga be parked for an operator.
-#[async_trait]
-impl Compensation<Purchase, HistoryUpdated> for History {
-    async fn undo(&self, undo: Undo<Purchase, HistoryUpdated>, ctx: &StepContext) -> Result<(), StepError> {
+    async fn undo(
+        &self,
+        undo: Undo<Purchase, HistoryUpdated>,
+        book: &mut OpenBook<'_>,
+        ctx: &StepContext,
+    ) -> Result<(), StepError> {
         self.trouble.begin_undo(ctx, &undo.input.order_id)?;
         // After a failure nobody knows whether the entry was made: `undo.output` is `None` then, and the book is asked.
-        let Some(Purchase { order_id, customer_id }) = self.entries.strike(&undo.input.order_id) else {
-            self.screen.event(ctx, Tone::Plain, "undo: no entry was made");
-            return Ok(());
-        };
-        {
-            let mut purchases = self.purchases.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = purchases.get_mut(&customer_id).expect("the purchase was counted");
-            *count -= 1;
-            if *count == 0 {
-                purchases.remove(&customer_id);
+        match book.strike::<Purchase>(ctx, &undo.input.order_id).await? {
+            Some(Purchase { order_id, customer_id }) => {
+                let text = format!("undone: order {order_id} removed from the history of {customer_id}");
+                self.screen.event(ctx, Tone::Undone, text);
             }
+            None => self.screen.event(ctx, Tone::Plain, "undo: no entry was made"),
         }
-        let text = format!("undone: order {order_id} removed from the history of {customer_id}");
-        self.screen.event(ctx, Tone::Undone, text);
         Ok(())
     }
 }
@@ -117,27 +105,12 @@ impl fmt::Display for StoreDown {
     }
 }
 
-impl Ledger for History {
-    fn name(&self) -> &'static str {
-        HISTORY.name()
+impl Entry for Purchase {
+    fn totals(&self) -> Totals {
+        total("orders", 1)
     }
 
-    fn close(&self, order_id: &str) -> Page {
-        self.entries.close(order_id)
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let (added, removed) = self.entries.entered_and_struck();
-        let (added, removed) = (grouped(added), grouped(removed));
-        vec![format!("entries added: {added}, removed: {removed}")]
-    }
-
-    fn holds(&self) -> Totals {
-        let purchases = self.purchases.lock().unwrap_or_else(PoisonError::into_inner);
-        total("orders", purchases.values().sum())
-    }
-
-    fn standing(&self) -> Vec<String> {
-        self.entries.standing()
+    fn show(added: &Sum, removed: &Sum) -> Vec<String> {
+        vec![format!("entries added: {}, removed: {}", grouped(added.count), grouped(removed.count))]
     }
 }

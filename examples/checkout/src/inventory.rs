@@ -1,15 +1,13 @@
 //! Sub-case 1: reserve the items. Its undo puts them back on the shelf.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
-
 use async_trait::async_trait;
-use saga::{Compensation, Contract, Step, StepContext, StepError, Undo};
+use saga::{Contract, StepContext, StepError, Undo};
 use serde::{Deserialize, Serialize};
 
-use crate::books::{Book, Ledger, Page, Totals};
+use crate::books::{Entry, OpenBook, STOCK_AT_FIRST, Sum, Totals};
 use crate::order::{Order, Quantities, Status};
 use crate::show::{Screen, Tone};
+use crate::sub_case::Work;
 use crate::tally::grouped;
 use crate::trouble::Trouble;
 
@@ -39,21 +37,18 @@ impl Reserve {
 
 /// The inventory service.
 pub(crate) struct Inventory {
-    shelves: Mutex<Shelves>,
-    reservations: Book<Reserve>,
-    trouble: Trouble,
-    screen: Screen,
-}
-
-impl Inventory {
-    pub(crate) fn new(trouble: Trouble, screen: Screen) -> Self {
-        Self { shelves: Mutex::default(), reservations: Book::new(), trouble, screen }
-    }
+    pub(crate) trouble: Trouble,
+    pub(crate) screen: Screen,
 }
 
 #[async_trait]
-impl Step<Reserve, InventoryChecked> for Inventory {
-    async fn execute(&self, reserve: Reserve, ctx: &StepContext) -> Result<InventoryChecked, StepError> {
+impl Work<Reserve, InventoryChecked> for Inventory {
+    async fn execute(
+        &self,
+        reserve: Reserve,
+        book: &mut OpenBook<'_>,
+        ctx: &StepContext,
+    ) -> Result<InventoryChecked, StepError> {
         self.trouble.begin(ctx).await;
         let order_id = reserve.order_id.clone();
         // Refused, and nothing was reserved: this step will not be undone.
@@ -61,55 +56,52 @@ impl Step<Reserve, InventoryChecked> for Inventory {
             self.screen.event(ctx, Tone::Bad, "refused: out of stock");
             return Err(StepError::reject("out of stock"));
         }
-        {
-            let mut shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(missing) = shelves.missing(&reserve.items) {
-                self.reservations.refuse(&order_id);
+        if book.enter(ctx, &order_id, &reserve).await? {
+            if let Some(missing) = book.take(&reserve.items).await? {
+                book.strike::<Reserve>(ctx, &order_id).await?;
+                book.refuse(&order_id);
                 self.screen.event(ctx, Tone::Bad, format_args!("refused: {missing}"));
                 return Err(StepError::reject(missing));
             }
-            // An attempt that was cut off comes again with the same key, and takes nothing a second time.
-            if self.reservations.enter(&order_id, &ctx.idempotency_key(), reserve.clone()) {
-                shelves.take(&reserve.items);
-                self.screen.event(ctx, Tone::Good, format_args!("reserved {}", reserve.items));
-            }
+            self.screen.event(ctx, Tone::Good, format_args!("reserved {}", reserve.items));
         }
         self.trouble.lose_answer(ctx, &order_id).await;
         Ok(InventoryChecked { order_id, status: Status::Success })
     }
-}
 
-#[async_trait]
-impl Compensation<Reserve, InventoryChecked> for Inventory {
-    async fn undo(&self, undo: Undo<Reserve, InventoryChecked>, ctx: &StepContext) -> Result<(), StepError> {
+    async fn undo(
+        &self,
+        undo: Undo<Reserve, InventoryChecked>,
+        book: &mut OpenBook<'_>,
+        ctx: &StepContext,
+    ) -> Result<(), StepError> {
         self.trouble.begin_undo(ctx, &undo.input.order_id)?;
         // The book knows best whether something was reserved; `undo.output` may be unknown.
-        let Some(reserved) = self.reservations.strike(&undo.input.order_id) else {
+        let Some(reserved) = book.strike::<Reserve>(ctx, &undo.input.order_id).await? else {
             self.screen.event(ctx, Tone::Plain, "undo: nothing was reserved");
             return Ok(());
         };
-        self.shelves.lock().unwrap_or_else(PoisonError::into_inner).put_back(&reserved.items);
+        book.put_back(&reserved.items).await?;
         self.screen.event(ctx, Tone::Undone, format_args!("undone: put {} back", reserved.items));
         Ok(())
     }
 }
 
-impl Ledger for Inventory {
-    fn name(&self) -> &'static str {
-        INVENTORY.name()
+/// How many products' stock is shown in the end.
+const PRODUCTS_SHOWN_MAX: usize = 5;
+
+impl Entry for Reserve {
+    fn totals(&self) -> Totals {
+        self.items.0.clone()
     }
 
-    fn close(&self, order_id: &str) -> Page {
-        self.reservations.close(order_id)
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = |(product, left): (&String, &u64)| {
-            format!("{product}: {} in stock, {} sold", grouped(*left), grouped(STOCK_AT_FIRST - left))
+    fn show(entered: &Sum, struck: &Sum) -> Vec<String> {
+        let line = |(product, entered): (&String, &u64)| {
+            let sold = entered - struck.totals.get(product).copied().unwrap_or_default();
+            format!("{product}: {} in stock, {} sold", grouped(STOCK_AT_FIRST - sold), grouped(sold))
         };
-        let mut lines: Vec<_> = shelves.left.iter().take(PRODUCTS_SHOWN_MAX).map(line).collect();
-        match shelves.left.len() {
+        let mut lines: Vec<_> = entered.totals.iter().take(PRODUCTS_SHOWN_MAX).map(line).collect();
+        match entered.totals.len() {
             0 => lines.push("no stock was touched".to_owned()),
             n if n > PRODUCTS_SHOWN_MAX => {
                 lines.push(format!("and {} more products", n - PRODUCTS_SHOWN_MAX))
@@ -117,48 +109,5 @@ impl Ledger for Inventory {
             _ => {}
         }
         lines
-    }
-
-    fn holds(&self) -> Totals {
-        let shelves = self.shelves.lock().unwrap_or_else(PoisonError::into_inner);
-        let sold = shelves.left.iter().map(|(product, left)| (product.clone(), STOCK_AT_FIRST - left));
-        sold.filter(|(_, sold)| *sold > 0).collect()
-    }
-
-    fn standing(&self) -> Vec<String> {
-        self.reservations.standing()
-    }
-}
-
-/// How much of each product there is before the first order.
-const STOCK_AT_FIRST: u64 = 1_000_000;
-
-/// How many products' stock is shown in the end.
-const PRODUCTS_SHOWN_MAX: usize = 5;
-
-/// What is left of each product that was ever asked for.
-#[derive(Default)]
-struct Shelves {
-    left: BTreeMap<String, u64>,
-}
-
-impl Shelves {
-    fn missing(&mut self, items: &Quantities) -> Option<String> {
-        items.0.iter().find_map(|(product, wanted)| {
-            let left = *self.left.entry(product.clone()).or_insert(STOCK_AT_FIRST);
-            (left < *wanted).then(|| format!("out of stock: {wanted} of {product} asked for, {left} left"))
-        })
-    }
-
-    fn take(&mut self, items: &Quantities) {
-        for (product, quantity) in &items.0 {
-            *self.left.get_mut(product).expect("it was looked at before") -= quantity;
-        }
-    }
-
-    fn put_back(&mut self, items: &Quantities) {
-        for (product, quantity) in &items.0 {
-            *self.left.get_mut(product).expect("it was taken from there") += quantity;
-        }
     }
 }

@@ -9,10 +9,12 @@
 //! ```
 //!
 //! Over a broker each part can run in a process of its own, by `--role`; the README has the commands. Log, inboxes and books are in
-//! memory, so one process of each role is right, and a restarted one has forgotten what it did.
+//! memory unless `--log` and `--books` name a database: then any number of processes of a role run side by side, and what they did outlives
+//! them.
 //!
-//! Read first `checkout.rs`, the definition of the saga, then `payment.rs`, one of its four sub-cases, then `run.rs`, which puts a
-//! service together. The rest serves the demonstration: trouble on purpose, books and their check, orders from a file.
+//! Read first `checkout.rs`, the definition of the saga, then `payment.rs`, one of its four sub-cases, then `sub_case.rs`, which makes a
+//! service of it, then `run.rs`, which puts everything together. The rest serves the demonstration: trouble on purpose,
+//! books and their check, orders from a file.
 
 mod args;
 mod books;
@@ -34,8 +36,8 @@ mod report;
 mod roles;
 mod run;
 mod shop;
-
 mod show;
+mod sub_case;
 mod tally;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::books::{Ledger, Sales, Totals};
+use crate::books::{Book, Failure, Sales, Totals};
 use crate::confirmation::CONFIRMATION;
 use crate::history::HISTORY;
 use crate::inventory::INVENTORY;
@@ -38,8 +38,9 @@ pub(crate) enum Report {
 }
 
 impl Report {
-    pub(crate) fn of_book(book: &dyn Ledger) -> Self {
-        Self::SubCase { sub_case: book.name().to_owned(), standing: book.standing(), holds: book.holds() }
+    pub(crate) async fn of_book(book: &Book) -> Result<Self, Failure> {
+        let (standing, holds) = (book.standing().await?, book.holds().await?);
+        Ok(Self::SubCase { sub_case: book.name.to_owned(), standing, holds })
     }
 
     pub(crate) fn of_shop(mut completed: Vec<String>, rolled_back: u64, sales: &Sales) -> Self {
@@ -99,7 +100,7 @@ fn faults(reports: &[Report]) -> Result<Vec<String>, String> {
         }
     }
     for (name, due) in &due {
-        faults.extend(book_fault(name, due, &completed, reports));
+        faults.extend(book_faults(name, due, &completed, reports));
     }
     Ok(faults)
 }
@@ -130,21 +131,30 @@ fn sold(reports: &[Report]) -> Option<Sold> {
     all
 }
 
-/// What is wrong with the book of this sub-case, if something is.
-fn book_fault(name: &str, due: &Totals, completed: &[String], reports: &[Report]) -> Option<String> {
-    let found = reports.iter().find_map(|report| match report {
-        Report::SubCase { sub_case, standing, holds } if sub_case == name => Some((standing, holds)),
+/// What is wrong with the book of this sub-case. Processes that share one report the same.
+fn book_faults(name: &str, due: &Totals, completed: &[String], reports: &[Report]) -> Vec<String> {
+    let of_name = |report: &Report| match report {
+        Report::SubCase { sub_case, standing, holds } if sub_case == name => {
+            Some(book_fault(due, completed, standing, holds))
+        }
         _ => None,
-    });
-    let Some((standing, holds)) = found else { return Some(format!("{name}: there is no report of it")) };
-    if holds != due {
-        return Some(format!("{name}: it holds {holds:?}, but the completed orders come to {due:?}"));
+    };
+    let mut found: Vec<_> = reports.iter().filter_map(of_name).collect();
+    if found.is_empty() {
+        found.push(Some("there is no report of it".to_owned()));
     }
-    let mut standing = standing.clone();
+    found.into_iter().flatten().map(|fault| format!("{name}: {fault}")).collect()
+}
+
+fn book_fault(due: &Totals, completed: &[String], standing: &[String], holds: &Totals) -> Option<String> {
+    if holds != due {
+        return Some(format!("it holds {holds:?}, but the completed orders come to {due:?}"));
+    }
+    let mut standing = standing.to_vec();
     standing.sort_unstable();
     (standing != *completed).then(|| {
         format!(
-            "{name}: {} orders stand in it, and not those {} that were completed",
+            "{} orders stand in it, and not those {} that were completed",
             standing.len(),
             completed.len()
         )
@@ -185,6 +195,16 @@ mod tests {
         assert_eq!(faults(&reports).unwrap().len(), 3, "an order that no shop knows of");
         reports.push(read(r#"{"completed":["0"],"rolled_back":2,"due":{"payment-validation":{"cents":5}}}"#));
         assert_eq!(faults(&reports).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn of_several_processes_each_must_be_right() {
+        let mut reports = right();
+        reports.swap(1, 3);
+        reports.push(read(r#"{"sub_case":"payment-validation","standing":["1","2"],"holds":{"cents":30}}"#));
+        assert_eq!(faults(&reports).unwrap(), Vec::<String>::new());
+        reports.push(read(r#"{"sub_case":"payment-validation","standing":["1"],"holds":{"cents":15}}"#));
+        assert_eq!(faults(&reports).unwrap().len(), 1);
     }
 
     #[test]

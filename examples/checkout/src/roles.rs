@@ -11,21 +11,17 @@ use saga::coordinator::Sagas;
 use saga::record::Status;
 
 use crate::args::{Args, Role};
-use crate::books::Ledger;
 use crate::bus::{Bus, MEMORY};
 use crate::checkout::{self, Rules};
-use crate::confirmation::{CONFIRMATION, Confirmation};
 use crate::endpoint::Endpoint;
-use crate::history::{HISTORY, History};
-use crate::inventory::{INVENTORY, Inventory};
 use crate::lines::Lines;
 use crate::order::Order;
-use crate::payment::{PAYMENT, Payment};
 use crate::report::Report;
-use crate::run::{Limits, inbox};
+use crate::run::Limits;
 use crate::shop;
 use crate::show::Screen;
-use crate::trouble::{SubCase, Trouble, Troubles};
+use crate::sub_case::Stand;
+use crate::trouble::{SubCase, Troubles};
 
 type Failure = Box<dyn StdError + Send + Sync>;
 
@@ -62,7 +58,7 @@ async fn coordinate(
 ) -> Result<Report, Failure> {
     let call = args.callback.ok_or("there is nobody to call")?;
     let bus = Bus::open(&args.bus).await?;
-    let step_deadline = Limits::of(&args.plan, false, bus.is_shared).step_deadline;
+    let step_deadline = Limits::of(&args.plan, false, bus.is_shared, &args.books).step_deadline;
     let saga = checkout::definition(Rules { policy: args.policy, step_deadline }, Arc::new(call.clone()))?;
     let log = saga::log::connect(&args.log).await?;
     let service = Service::builder(bus.events).log(log).coordinate(&saga).build()?;
@@ -99,7 +95,7 @@ async fn count(sagas: &Sagas<Order>, status: Status) -> Result<u64, saga::Error>
     }
 }
 
-/// Serves one contract, with a book of its own.
+/// Serves one contract, with a book of its own, or one that it shares with others like it.
 async fn serve(
     case: SubCase,
     args: Args,
@@ -107,34 +103,19 @@ async fn serve(
     interrupted: impl Future<Output = ()> + Send,
 ) -> Result<Report, Failure> {
     let bus = Bus::open(&args.bus).await?;
-    let limits = Limits::of(&args.plan, false, bus.is_shared);
-    let trouble = Trouble::new(Arc::new(Troubles::new(args.plan, false)), case, screen.clone());
-    let service = Service::builder(bus.events).inbox(Arc::new(inbox()));
-    let (service, book): (_, Arc<dyn Ledger>) = match case {
-        SubCase::Inventory => {
-            let inventory = Arc::new(Inventory::new(trouble, screen.clone()));
-            (service.serve_with(&INVENTORY, Arc::clone(&inventory), limits.serve), inventory)
-        }
-        SubCase::Payment => {
-            let payment = Arc::new(Payment::new(trouble, screen.clone()));
-            (service.serve_with(&PAYMENT, Arc::clone(&payment), limits.serve), payment)
-        }
-        SubCase::History => {
-            let history = Arc::new(History::new(trouble, screen.clone()));
-            (service.serve_with(&HISTORY, Arc::clone(&history), limits.serve), history)
-        }
-        SubCase::Confirmation => {
-            let confirmation = Arc::new(Confirmation::new(trouble, screen.clone()));
-            (service.serve_with(&CONFIRMATION, Arc::clone(&confirmation), limits.serve), confirmation)
-        }
-    };
-    screen.line(format_args!(
-        "{}: its inbox and its book are in memory, so run one only; a restart forgets what it has done",
-        book.name()
-    ));
-    service.build()?.run(interrupted).await?;
-    book.lines().iter().for_each(|line| screen.line(format_args!("{}: {line}", book.name())));
-    Ok(Report::of_book(&*book))
+    let serve = Limits::of(&args.plan, false, bus.is_shared, &args.books).serve;
+    let troubles = Arc::new(Troubles::new(args.plan, false));
+    let stand = Stand { bus: bus.events, place: args.books, troubles, screen: screen.clone(), serve };
+    let (service, book) = stand.open(case).await?;
+    if !book.lasts() {
+        screen.line(format_args!(
+            "{}: its inbox and its book are in memory, so run one only; a restart forgets what it has done",
+            book.name
+        ));
+    }
+    service.run(interrupted).await?;
+    book.lines().await?.iter().for_each(|line| screen.line(format_args!("{}: {line}", book.name)));
+    Report::of_book(&book).await
 }
 
 /// Receives the completion calls.

@@ -1,36 +1,30 @@
 //! A run: the service with the coordinator and all four sub-cases, the orders, and the verdict.
 
 use std::collections::HashSet;
-use std::error::Error as StdError;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use saga::Service;
-use saga::memory::{InboxLimits, MemoryInbox, TokioClock};
 use saga::participant::ServeOptions;
 use saga::ports::SagaLog;
 use saga::record::Topic;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::args::Args;
-use crate::books::Books;
+use crate::books::{Books, Failure, Place};
 use crate::bus::{Bus, DEAD_LETTERS_MAX};
 use crate::callback::CompletionCall;
 use crate::checkout::{self, COORDINATORS, ORDER_PLACED, Rules};
-use crate::confirmation::{CONFIRMATION, Confirmation};
 use crate::desk::Desk;
 use crate::endpoint::Endpoint;
-use crate::history::{HISTORY, History};
-use crate::inventory::{INVENTORY, Inventory};
 use crate::lines::Lines;
 use crate::news::News;
-use crate::payment::{PAYMENT, Payment};
 use crate::show::{Screen, Tone};
-use crate::trouble::{Plan, SubCase, Trouble, Troubles};
+use crate::sub_case::Stand;
+use crate::trouble::{Plan, SubCase, Troubles};
 use crate::{progress, verdict};
-
-type Failure = Box<dyn StdError + Send + Sync>;
 
 /// Places the orders, waits until all have ended and all completion calls are answered, and returns whether everything came out as it
 /// should.
@@ -50,17 +44,17 @@ pub(crate) async fn run(
     };
     let bus = Bus::open(&args.bus).await?;
     let mut news = if screen.is_live() { Some(News::follow(&*bus.events, &screen).await?) } else { None };
-    let limits = Limits::of(&args.plan, screen.is_live(), bus.is_shared);
+    let limits = Limits::of(&args.plan, screen.is_live(), bus.is_shared, &args.books);
     let rules = Rules { policy: args.policy, step_deadline: limits.step_deadline };
     let log = saga::log::connect(&args.log).await?;
-    let (desk, service) = open(rules, args.plan, limits.serve, &bus, log, call, screen)?;
+    let troubles = Arc::new(Troubles::new(args.plan, screen.is_live()));
+    let events = Arc::clone(&bus.events);
+    let stand = Stand { bus: events, place: args.books, troubles, screen, serve: limits.serve };
+    let (desk, services) = open(rules, stand, log, call).await?;
 
     desk.declare().await?;
-    let (stop, stopped) = oneshot::channel::<()>();
-    let mut serving = tokio::spawn(service.run(async {
-        // Told, or the teller is gone: either way it is time to stop.
-        let _either = stopped.await;
-    }));
+    let (stop, stopped) = watch::channel(());
+    let mut serving = tokio::spawn(serve_all(services, stopped));
     let begun = Instant::now();
     let orders = async {
         desk.place_all(lines).await?;
@@ -85,50 +79,52 @@ pub(crate) async fn run(
     }
     let dead_letters = dead_letters(&bus, &desk).await?;
     // What is under way is finished before `run` returns.
-    let _it_ended_by_itself = stop.send(());
+    drop(stop);
     serving.await??;
-    Ok(verdict::show(&desk, endpoint.as_ref(), dead_letters))
+    verdict::show(&desk, endpoint.as_ref(), dead_letters).await
 }
 
-/// All in one: the coordinator and the four sub-cases in one service. They meet on the bus only, so each could as well be a
-/// service of its own, in another process.
-pub(crate) fn open(
+/// All in one process: the service of the coordinator, and one for each sub-case. They meet on the bus only, so each could as well be in
+/// another process.
+pub(crate) async fn open(
     rules: Rules,
-    plan: Plan,
-    serve: ServeOptions,
-    bus: &Bus,
+    stand: Stand,
     log: Arc<dyn SagaLog>,
     call: CompletionCall,
-    screen: Screen,
-) -> Result<(Arc<Desk>, Service), Failure> {
+) -> Result<(Arc<Desk>, Vec<Service>), Failure> {
     let saga = checkout::definition(rules, Arc::new(call.clone()))?;
-    let troubles = Arc::new(Troubles::new(plan, screen.is_live()));
-    let trouble = |case| Trouble::new(Arc::clone(&troubles), case, screen.clone());
-    let inventory = Arc::new(Inventory::new(trouble(SubCase::Inventory), screen.clone()));
-    let payment = Arc::new(Payment::new(trouble(SubCase::Payment), screen.clone()));
-    let history = Arc::new(History::new(trouble(SubCase::History), screen.clone()));
-    let confirmation = Arc::new(Confirmation::new(trouble(SubCase::Confirmation), screen.clone()));
-
-    let service = Service::builder(Arc::clone(&bus.events))
-        .log(log)
-        .coordinate(&saga)
-        .inbox(Arc::new(inbox()))
-        .serve_with(&INVENTORY, Arc::clone(&inventory), serve.clone())
-        .serve_with(&PAYMENT, Arc::clone(&payment), serve.clone())
-        .serve_with(&HISTORY, Arc::clone(&history), serve.clone())
-        .serve_with(&CONFIRMATION, Arc::clone(&confirmation), serve)
-        .build()?;
+    let coordinator = Service::builder(Arc::clone(&stand.bus)).log(log).coordinate(&saga).build()?;
+    let sagas = coordinator.sagas(&saga)?;
+    let (mut services, mut books) = (vec![coordinator], Vec::new());
+    for case in SubCase::ALL {
+        let (service, book) = stand.open(case).await?;
+        services.push(service);
+        books.push(book);
+    }
     let desk = Desk {
-        sagas: service.sagas(&saga)?,
-        bus: Arc::clone(&bus.events),
-        books: Books(vec![inventory, payment, history, confirmation]),
-        troubles,
+        sagas,
+        bus: stand.bus,
+        books: Books::new(books),
+        troubles: stand.troubles,
         call,
-        screen,
+        screen: stand.screen,
         tally: Mutex::default(),
         placing: watch::Sender::new(HashSet::new()),
     };
-    Ok((Arc::new(desk), service))
+    Ok((Arc::new(desk), services))
+}
+
+/// Runs all until the other end of `stop` is gone, or one of them fails.
+pub(crate) async fn serve_all(services: Vec<Service>, stop: watch::Receiver<()>) -> Result<(), Failure> {
+    let mut serving = JoinSet::new();
+    for service in services {
+        let mut stop = stop.clone();
+        serving.spawn(service.run(async move { while stop.changed().await.is_ok() {} }));
+    }
+    while let Some(ended) = serving.join_next().await {
+        ended??;
+    }
+    Ok(())
 }
 
 /// How long things may take in this run.
@@ -138,8 +134,9 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// The library's own, but for two cases: where somebody watches, and where answers are lost, which are waited for in vain.
-    pub(crate) fn of(plan: &Plan, is_live: bool, is_shared: bool) -> Self {
+    /// The library's own, but for some cases: where books are in a database, where somebody watches, and where answers are lost, which are
+    /// waited for in vain.
+    pub(crate) fn of(plan: &Plan, is_live: bool, is_shared: bool, books: &Place) -> Self {
         let step_deadline = Duration::from_secs(match (plan.has_silent(), is_live) {
             // A broker may be away for a while, and that is no reason to undo anything.
             (false, _) if is_shared => 120,
@@ -149,20 +146,19 @@ impl Limits {
             (true, false) => 3,
         });
         let mut serve = ServeOptions::default();
-        if is_live || plan.has_silent() {
+        if books.lasts() {
+            // A handler's transaction is over after 5 s, so nobody needs to wait longer than this for one whose process has died.
+            serve.claim_hold = Duration::from_secs(7) + plan.slowest();
+            serve.claim_margin = Duration::from_secs(1);
+            // Each holds a connection, of which there are eight; those who claim and who read the books need some, too.
+            serve.concurrency = 6;
+        } else if is_live || plan.has_silent() {
             // A sub-case that hangs is cut off, and only then is it undone: two can never work on one order at once.
             serve.claim_hold = Duration::from_millis(if is_live { 600 } else { 1_800 }) + plan.slowest();
             serve.claim_margin = Duration::from_millis(100);
         }
         Self { step_deadline, serve }
     }
-}
-
-/// What the sub-cases remember of commands, so that none is done twice. Commands of this run live for seconds, so rows for the newest
-/// few thousand orders are enough, however many there are.
-pub(crate) fn inbox() -> MemoryInbox {
-    let limits = InboxLimits { rows_kept_for: Duration::from_secs(600), rows_max: 20_000 };
-    MemoryInbox::with_limits(Arc::new(TokioClock::new()), limits)
 }
 
 /// How many dead letters there are on the topic of the orders: one for each bad line. The coordinator reads them some time after they

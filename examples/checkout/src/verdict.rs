@@ -1,19 +1,26 @@
 //! The end of a run: what has become of the orders, the books, and whether all is as it must be.
 
+use crate::books::Failure;
 use crate::desk::Desk;
 use crate::endpoint::Endpoint;
 use crate::show::Tone;
 use crate::tally::grouped;
 
 /// Shows everything and returns whether it is right.
-pub(crate) fn show(desk: &Desk, endpoint: Option<&Endpoint>, dead_letters: usize) -> bool {
+pub(crate) async fn show(
+    desk: &Desk,
+    endpoint: Option<&Endpoint>,
+    dead_letters: usize,
+) -> Result<bool, Failure> {
     let screen = &desk.screen;
     if !screen.is_live() {
         desk.tally().summary(dead_letters).iter().for_each(|line| screen.line(line));
     }
     screen.line("\nbooks");
-    desk.books.lines().iter().for_each(|line| screen.line(line));
-    let faults = faults(desk, endpoint);
+    desk.books.lines().await?.iter().for_each(|line| screen.line(line));
+    let sales = std::mem::take(&mut desk.tally().sales);
+    let differences = desk.books.differences(&sales).await?;
+    let faults = faults(desk, endpoint, differences);
     for fault in &faults {
         screen.verdict(Tone::Bad, format_args!("wrong: {fault}"));
     }
@@ -23,14 +30,14 @@ pub(crate) fn show(desk: &Desk, endpoint: Option<&Endpoint>, dead_letters: usize
             "the books are right: once each for a completed order, nothing for any other",
         );
     }
-    faults.is_empty() && desk.tally().bad_lines == 0
+    Ok(faults.is_empty() && desk.tally().bad_lines == 0)
 }
 
-fn faults(desk: &Desk, endpoint: Option<&Endpoint>) -> Vec<String> {
+fn faults(desk: &Desk, endpoint: Option<&Endpoint>, differences: Vec<String>) -> Vec<String> {
     let tally = desk.tally();
     let mut faults = tally.faults();
     if tally.all_ended.is_some() {
-        faults.extend(desk.books.differences(&tally.sales));
+        faults.extend(differences);
     } else {
         faults.push("interrupted before all orders had ended, so the books are not checked".to_owned());
     }

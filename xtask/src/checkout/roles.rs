@@ -20,6 +20,14 @@ const SERVING: [(&str, &[&str]); 5] = [
 const CONFIRMATION: &str = "confirmation";
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
+/// Where the processes keep what must outlive them, if anywhere, and of which roles there are two.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Lasting<'a> {
+    pub(crate) log: Option<&'a str>,
+    pub(crate) books: Option<&'a str>,
+    pub(crate) twice: &'a [&'a str],
+}
+
 /// The processes that serve. Dropping it ends those that still run.
 pub(crate) struct Roles {
     example: PathBuf,
@@ -35,6 +43,7 @@ impl Roles {
         example: &Path,
         folder: &Path,
         bus: &str,
+        lasting: Lasting<'_>,
         foreign: Option<Command>,
     ) -> Result<Self, String> {
         let _none_yet = fs::remove_dir_all(folder);
@@ -51,10 +60,17 @@ impl Roles {
         {
             let mut args = vec!["--bus", bus];
             args.extend(more);
-            if name == "coordinator" {
+            let kept = if name == "coordinator" {
                 args.extend(["--callback", &callback]);
-            }
+                lasting.log.map(|log| ["--log", log])
+            } else {
+                lasting.books.map(|books| ["--books", books])
+            };
+            args.extend(kept.into_iter().flatten());
             roles.spawn(name, &args)?;
+            if lasting.twice.contains(&name) {
+                roles.spawn_as(&format!("{name}-2"), name, &args)?;
+            }
         }
         if let Some(command) = foreign {
             roles.processes.start(CONFIRMATION, command)?;
@@ -69,9 +85,14 @@ impl Roles {
 
     /// Starts one role more.
     pub(crate) fn spawn(&mut self, role: &str, more: &[&str]) -> Result<(), String> {
-        let mut command = program(&self.example, ["--role", role, "--report", &self.report(role)]);
+        self.spawn_as(role, role, more)
+    }
+
+    /// Starts one role more, under another name.
+    pub(crate) fn spawn_as(&mut self, name: &str, role: &str, more: &[&str]) -> Result<(), String> {
+        let mut command = program(&self.example, ["--role", role, "--report", &self.report(name)]);
         command.args(more);
-        self.processes.start(role, command)
+        self.processes.start(name, command)
     }
 
     /// Asks all to stop and compares their reports with those of these shops.

@@ -37,6 +37,7 @@ pub(super) const SERVER: Server = Server {
         variables.map(|(name, value)| (name.to_owned(), value)).into()
     },
     answers,
+    data: None,
     clean: |_| {},
 };
 

@@ -30,6 +30,7 @@ pub(super) const SERVER: Server = Server {
     url: |state| format!("nats://{}", state.address("client")),
     more: |_| Vec::new(),
     answers,
+    data: Some("data"),
     clean: |_| {},
 };
 

@@ -30,6 +30,7 @@ pub(super) const SERVER: Server = Server {
     url: |state| format!("postgres://{USER}:{USER}@{}/postgres", state.address("client")),
     more: |_| Vec::new(),
     answers,
+    data: None,
     clean: |_| {},
 };
 

@@ -31,6 +31,7 @@ pub(super) const SERVER: Server = Server {
     url: |state| format!("amqp://guest:guest@{}", state.address("client")),
     more: |state| vec![("SAGA_RABBIT_TLS".to_owned(), state.address("tls"))],
     answers,
+    data: None,
     clean: unmount,
 };
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Cases, Context, Outcome};
 use crate::built;
-use crate::checkout::roles::Roles;
+use crate::checkout::roles::{Lasting, Roles};
 use crate::checkout::{BROKERS, lines};
 use crate::command::{program, run};
 use crate::servers;
@@ -72,7 +72,7 @@ impl Stand {
         let folder = self.folder.join(broker);
         let mut participant = program(&self.python, ["-B", PARTICIPANT, bus]);
         participant.arg(folder.join("confirmation.db"));
-        let mut roles = Roles::start(&self.checkout, &folder, bus, Some(participant))?;
+        let mut roles = Roles::start(&self.checkout, &folder, bus, Lasting::default(), Some(participant))?;
         let orders = self.orders.to_string_lossy();
         roles.spawn("shop", &["--bus", bus, "--fail", "payment:10", "--orders", &orders])?;
         roles.processes.succeeds("shop", ORDERS_MAX)?;

@@ -10,28 +10,39 @@ use saga::ports::{EventBus, Subscription, SubscriptionSpec};
 use saga::record::{Status, Topic};
 use saga::wire::Message;
 use saga::{ErrorKind, FailurePolicy, Service};
+use tokio::sync::watch;
 
 use super::order;
-use crate::bus::Bus;
+use crate::books::Place;
 use crate::callback::CompletionCall;
 use crate::checkout::{self, Rules};
-use crate::confirmation::{CONFIRMATION, Confirmation};
 use crate::desk::Desk;
-use crate::history::{HISTORY, History};
-use crate::inventory::{INVENTORY, Inventory};
-use crate::run::open;
+use crate::run::{open, serve_all};
 use crate::show::testing::Shown;
-use crate::trouble::{Plan, SubCase, Trouble, Troubles};
+use crate::sub_case::Stand;
+use crate::trouble::{Plan, SubCase, Troubles};
 
 const RULES: Rules = Rules { policy: FailurePolicy::WaitAll, step_deadline: Duration::from_secs(30) };
 
-fn whole(plan: Plan, bus: &MemoryBus) -> Arc<Desk> {
+fn stand(plan: Plan, bus: &MemoryBus) -> Stand {
+    Stand {
+        bus: Arc::new(bus.clone()),
+        place: Place::new("memory:".to_owned()).unwrap(),
+        troubles: Arc::new(Troubles::new(plan, false)),
+        screen: Shown::default().screen(false),
+        serve: ServeOptions::default(),
+    }
+}
+
+async fn whole(plan: Plan, bus: &MemoryBus) -> Arc<Desk> {
     let call = CompletionCall::new("http://127.0.0.1:9/").unwrap();
-    let screen = Shown::default().screen(false);
-    let log = Arc::new(MemoryLog::new());
-    let (desk, service) =
-        open(RULES, plan, ServeOptions::default(), &Bus::in_memory(bus), log, call, screen).unwrap();
-    tokio::spawn(service.run(pending()));
+    let (desk, services) = open(RULES, stand(plan, bus), Arc::new(MemoryLog::new()), call).await.unwrap();
+    // For as long as the test lasts.
+    let (stop, stopped) = watch::channel(());
+    tokio::spawn(async move {
+        let _stop = stop;
+        serve_all(services, stopped).await
+    });
     desk
 }
 
@@ -53,7 +64,7 @@ async fn outcome(desk: &Desk, id: &str) -> saga::coordinator::Outcome {
 #[tokio::test]
 async fn an_order_typed_into_a_console_producer_is_an_order() {
     let bus = MemoryBus::new();
-    let desk = whole(Plan::default(), &bus);
+    let desk = whole(Plan::default(), &bus).await;
     desk.declare().await.unwrap();
     publish(&bus, "order-placed", &order("1", "p", 1)).await;
     assert!(outcome(&desk, "1").await.is_completed());
@@ -63,14 +74,14 @@ async fn an_order_typed_into_a_console_producer_is_an_order() {
 async fn rollback_order_from_outside_undoes_a_running_order() {
     let bus = MemoryBus::new();
     let slow = [0, 300, 0, 0].map(Duration::from_millis);
-    let desk = whole(Plan { slow, ..Plan::default() }, &bus);
+    let desk = whole(Plan { slow, ..Plan::default() }, &bus).await;
     let order = crate::order::Order::read(order("1", "p", 1).as_bytes()).unwrap();
     desk.sagas.start("1", &order).await.unwrap();
     publish(&bus, "rollback-order", r#"{"event":"rollback-order","order_id":"1","status":"failure"}"#).await;
     let outcome = outcome(&desk, "1").await;
     assert_eq!(outcome.status, Status::RolledBack);
     assert!(outcome.reason.unwrap().starts_with("cancelled by"));
-    assert_eq!(desk.books.close(&order, false).0, Vec::<String>::new());
+    assert_eq!(desk.books.close(&order, false).await.unwrap().0, Vec::<String>::new());
 }
 
 /// The payment service as written by somebody who knows nothing of this library but the topics.
@@ -93,18 +104,14 @@ async fn foreign_payment(bus: MemoryBus, subscription: Arc<dyn Subscription>, st
 
 async fn with_foreign_payment(status: &'static str) -> Status {
     let bus = MemoryBus::new();
-    let screen = Shown::default().screen(false);
     let call = CompletionCall::new("http://127.0.0.1:9/").unwrap();
     let saga = checkout::definition(RULES, Arc::new(call)).unwrap();
-    let troubles = Arc::new(Troubles::new(Plan::default(), false));
-    let trouble = |case| Trouble::new(Arc::clone(&troubles), case, screen.clone());
-    let service = Service::builder(Arc::new(bus.clone()))
-        .coordinate(&saga)
-        .serve(&INVENTORY, Inventory::new(trouble(SubCase::Inventory), screen.clone()))
-        .serve(&HISTORY, History::new(trouble(SubCase::History), screen.clone()))
-        .serve(&CONFIRMATION, Confirmation::new(trouble(SubCase::Confirmation), screen.clone()))
-        .build()
-        .unwrap();
+    let stand = stand(Plan::default(), &bus);
+    for case in [SubCase::Inventory, SubCase::History, SubCase::Confirmation] {
+        let (service, _) = stand.open(case).await.unwrap();
+        tokio::spawn(service.run(pending()));
+    }
+    let service = Service::builder(Arc::new(bus.clone())).coordinate(&saga).build().unwrap();
     let sagas = service.sagas(&saga).unwrap();
     tokio::spawn(service.run(pending()));
     let order = crate::order::Order::read(order("1", "p", 1).as_bytes()).unwrap();
