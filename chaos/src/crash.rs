@@ -19,8 +19,9 @@ use crate::participant::{GOODS, OFFICE};
 use crate::process::Process;
 use crate::run::ended;
 
-/// How many processes are dying at a time. They wait, most of the time.
+/// How many processes are dying at a time. Where a broker must first notice that they are dead, they wait, most of the time.
 const AT_ONCE: usize = 4;
+const AT_ONCE_ON_BROKER: usize = 16;
 /// A saga that has not ended by then is stuck. A broker may take a good while until it takes a member for dead.
 const STUCK_AFTER: Duration = Duration::from_secs(180);
 /// Some points depend on which of two replies comes first: who has not come by runs again.
@@ -80,7 +81,8 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
         (point, outcome.unwrap_or_else(|why| Outcome::Wrong(why.to_string())))
     };
     let numbered = points.iter().cloned().enumerate();
-    let mut outcomes = futures::stream::iter(numbered.map(check)).buffer_unordered(AT_ONCE);
+    let at_once = if args.bus == "memory:" { AT_ONCE } else { AT_ONCE_ON_BROKER };
+    let mut outcomes = futures::stream::iter(numbered.map(check)).buffer_unordered(at_once);
     let (mut checked, mut wrong) = (0, 0);
     while let Some((point, outcome)) = outcomes.next().await {
         checked += 1;
