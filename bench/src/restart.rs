@@ -135,7 +135,7 @@ async fn go_on(url: &str, sagas: u64) {
     );
     println!(
         "from the start of the process: first command {first_old:.2?}, first old saga ended {first_ended:.2?}, a new saga ended {first_new:.2?}, \
-         all ended {all_ended:.1?}; {} new sagas meanwhile, p50 {p50:.1?}, longest {worst:.1?}; most resident memory {} MiB,          participants included",
+         all ended {all_ended:.1?}; {} new sagas meanwhile, p50 {p50:.1?}, longest {worst:.1?}; most resident memory {} MiB, participants included",
         took.len(),
         peak >> 20
     );

@@ -8,11 +8,12 @@ use saga::ports::{Callback, CallbackError, Ended, SagaLog};
 use saga::{CoordinatorOptions, Saga, Service};
 
 use crate::Failure;
+use crate::appending::Appending;
 use crate::args::Args;
 use crate::books::{Books, CALL};
 use crate::gate::{self, Edge};
 use crate::job::{Job, definition};
-use crate::mutant::{LateLog, Mutant};
+use crate::mutant::{Late, Mutant};
 use crate::participant::{OFFICE, interrupted, retried};
 
 /// How long a coordinator's sagas stay its own after it was last heard of.
@@ -37,7 +38,7 @@ async fn serve(args: &Args) -> Result<(), Failure> {
 pub(crate) async fn log(args: &Args) -> Result<Arc<dyn SagaLog>, Failure> {
     let log = saga::log::connect(&args.log).await?;
     let is_late = args.mutant == Some(Mutant::AcknowledgeBeforeAppend);
-    Ok(if is_late { Arc::new(LateLog { log }) } else { log })
+    Ok(if is_late { Arc::new(Appending { log, how: Late }) } else { log })
 }
 
 /// The definition, with a callback that is written down.

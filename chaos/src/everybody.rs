@@ -11,11 +11,12 @@ use saga::sql::sqlite::{SqliteInbox, SqliteOutbox};
 use saga::{Sagas, Service, StartError};
 
 use crate::Failure;
+use crate::appending::Appending;
 use crate::args::Args;
 use crate::coordinator;
 use crate::crash::{Way, jobs};
 use crate::gate;
-use crate::gated::{GatedBus, GatedInbox, GatedLog};
+use crate::gated::{Gated, GatedBus, GatedInbox};
 use crate::job::Job;
 use crate::participant::{self, GOODS, OFFICE, interrupted, retried};
 
@@ -39,7 +40,7 @@ async fn live(args: &Args) -> Result<(), Failure> {
     let mut options = coordinator::options(args);
     options.resend.first = Duration::from_millis(300);
     options.resend.max = Duration::from_secs(1);
-    let log = Arc::new(GatedLog(coordinator::log(args).await?));
+    let log = Arc::new(Appending { log: coordinator::log(args).await?, how: Gated });
     let service = Service::builder(Arc::clone(&bus)).log(log).coordinator_options(options);
     let service = service.coordinate(&saga).build()?;
     let sagas = service.sagas(&saga)?;

@@ -9,7 +9,7 @@ mod log;
 
 pub(crate) use bus::GatedBus;
 pub(crate) use inbox::GatedInbox;
-pub(crate) use log::GatedLog;
+pub(crate) use log::Gated;
 
 use crate::gate::{Edge, die, is_here};
 

@@ -4,6 +4,7 @@
 //! `saga-chaos run` supervises; it starts the other roles, each in a process of its own, from this same program. `saga-chaos crash` does so
 //! for one process after another that dies at a given point.
 
+mod appending;
 mod args;
 mod books;
 mod coordinator;

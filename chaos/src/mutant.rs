@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use saga::ports::{
-    Append, AppendError, Audited, Census, Claim, ClaimAnswer, ClaimToken, Completed, Completion, Inbox,
-    Lease, Performed, Query, Record, SagaLog, Summary, Version, Woken,
-};
-use saga::record::{DefinitionRef, Outline, SagaKey};
+use saga::ports::{Append, Claim, ClaimAnswer, ClaimToken, Completed, Completion, Inbox, Performed, SagaLog};
 use saga::{Error, Timestamp};
+
+use crate::appending::{Answers, Appends};
 
 /// A rule that does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,63 +75,19 @@ impl Inbox for NoBarrier {
 
 /// Says that it has appended, and does so a little later.
 #[derive(Debug)]
-pub(crate) struct LateLog {
-    pub(crate) log: Arc<dyn SagaLog>,
-}
+pub(crate) struct Late;
 
 const LATE_BY: Duration = Duration::from_millis(500);
 
 #[async_trait]
-impl SagaLog for LateLog {
-    async fn append(&self, batch: Vec<Append>) -> Vec<Result<Version, AppendError>> {
+impl Appends for Late {
+    async fn append(&self, log: &Arc<dyn SagaLog>, batch: Vec<Append>) -> Answers {
         let answers = batch.iter().map(|append| Ok(append.expected + append.entries.len() as u64)).collect();
-        let log = Arc::clone(&self.log);
+        let log = Arc::clone(log);
         tokio::spawn(async move {
             tokio::time::sleep(LATE_BY).await;
             log.append(batch).await;
         });
         answers
-    }
-
-    async fn load(&self, keys: &[SagaKey]) -> Vec<Result<Option<Record>, Error>> {
-        self.log.load(keys).await
-    }
-
-    async fn lease(&self, owner: &str, epoch: Option<u64>, ttl: Duration) -> Result<Lease, Error> {
-        self.log.lease(owner, epoch, ttl).await
-    }
-
-    async fn release(&self, owner: &str, epoch: u64) -> Result<(), Error> {
-        self.log.release(owner, epoch).await
-    }
-
-    async fn wake(
-        &self,
-        owner: &str,
-        epoch: u64,
-        definitions: &[DefinitionRef],
-        max: usize,
-    ) -> Result<Vec<Woken>, Error> {
-        self.log.wake(owner, epoch, definitions, max).await
-    }
-
-    async fn list(&self, query: Query) -> Result<Vec<Summary>, Error> {
-        self.log.list(query).await
-    }
-
-    async fn census(&self) -> Result<Vec<Census>, Error> {
-        self.log.census().await
-    }
-
-    async fn describe(&self, outlines: &[Outline]) -> Result<(), Error> {
-        self.log.describe(outlines).await
-    }
-
-    async fn audit(&self, key: Option<SagaKey>, limit: usize) -> Result<Vec<Audited>, Error> {
-        self.log.audit(key, limit).await
-    }
-
-    async fn outlines(&self) -> Result<Vec<Outline>, Error> {
-        self.log.outlines().await
     }
 }

@@ -80,7 +80,9 @@ pub(crate) async fn run(args: &Args) -> Result<bool, Failure> {
         begun.elapsed().as_secs_f64(),
         taken_over.told(),
     );
-    Ok(verdict.is_good() && !taken_over.is_bad())
+    // A broker that has forgotten nothing shows nothing.
+    let has_forgotten = counts.forgotten.times.load(Relaxed) > 0;
+    Ok(verdict.is_good() && !taken_over.is_bad() && has_forgotten == args.forgets)
 }
 
 /// Once nothing is wrong any more, but that coordinators die, while sagas are started.

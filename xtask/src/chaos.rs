@@ -1,7 +1,7 @@
 //! `cargo xtask chaos`: sagas on a real broker and a real database while everything dies.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::command::{program, run as run_command};
 use crate::{built, servers};
@@ -97,6 +97,14 @@ pub(crate) fn run(plan: &Plan) -> Result<bool, String> {
     ran
 }
 
+/// A run's own folder, which is made.
+pub(crate) fn folder(target: &Path, run_name: &str) -> Result<PathBuf, String> {
+    let folder = target.join("chaos").join(run_name);
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    println!("what the processes say is in {}", folder.display());
+    Ok(folder)
+}
+
 /// Whether the books are right.
 fn run_one(
     plan: &Plan,
@@ -107,8 +115,7 @@ fn run_one(
 ) -> Result<bool, String> {
     let url = |name: &str| servers::value(variables, &format!("SAGA_{}_URL", name.to_uppercase()));
     let run_name = format!("chaos_{}_{}", std::process::id(), mutant.unwrap_or("none").replace('-', "_"));
-    let folder = target.join("chaos").join(&run_name);
-    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let folder = folder(target, &run_name)?;
     let bus = format!("{}?prefix={run_name}.", url(plan.bus)?);
     let (log, books) = if plan.log == "postgres" {
         let server = url("postgres")?;
@@ -124,7 +131,6 @@ fn run_one(
     command.args(plan.forgets.then_some("--forgets"));
     command.args(mutant.iter().flat_map(|mutant| ["--mutant", mutant]));
     command.envs(variables.iter().map(|(name, value)| (name, value)));
-    println!("what the processes say is in {}", folder.display());
     Ok(run_command(command).is_ok())
 }
 

@@ -90,7 +90,7 @@ pub(crate) fn chosen<'a>(words: &[&'a str]) -> Result<(Vec<&'static Bus>, Vec<&'
 pub(crate) fn run(buses: &[&Bus], cases: &[&str]) -> Result<Table, String> {
     let target = crate::workspace::target_directory()?;
     let names: Vec<_> = buses.iter().filter_map(|bus| Some(bus.server.as_ref()?.name)).collect();
-    let variables = if names.is_empty() { Ok(Vec::new()) } else { servers::up(&target, &names) };
+    let variables = servers::up(&target, &names);
     let table = variables.and_then(|variables| run_with(buses, cases, &target, &variables));
     servers::down(&target, &names)?;
     table

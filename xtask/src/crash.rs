@@ -1,10 +1,9 @@
 //! `cargo xtask crash`: a process dies at every point, on every bus and every log, and is started again.
 
-use std::fs;
 use std::path::Path;
 
 use crate::command::{program, run as run_command};
-use crate::{built, servers};
+use crate::{built, chaos, servers};
 
 const BUSES: [&str; 4] = ["memory", "nats", "rabbit", "kafka"];
 const LOGS: [&str; 2] = ["sqlite", "postgres"];
@@ -58,21 +57,16 @@ pub(crate) fn run(plan: &Plan) -> Result<bool, String> {
     let mut servers: Vec<_> = names.filter(|name| !["memory", "sqlite"].contains(name)).collect();
     servers.sort_unstable();
     servers.dedup();
-    let chaos = built::binary("chaos", "saga-chaos")?;
-    // To name none is to name all.
-    let needs_servers = !servers.is_empty();
-    let variables = if needs_servers { servers::up(&target, &servers) } else { Ok(Vec::new()) };
-    let ran = variables.and_then(|variables| {
+    let program = built::binary("chaos", "saga-chaos")?;
+    let ran = servers::up(&target, &servers).and_then(|variables| {
         let mut is_right = true;
         for (bus, log) in &plan.pairs {
             println!("\n-- {bus} and {log} --");
-            is_right &= run_one(plan, bus, log, &chaos, &target, &variables)?;
+            is_right &= run_one(plan, bus, log, &program, &target, &variables)?;
         }
         Ok(is_right)
     });
-    if needs_servers {
-        servers::down(&target, &servers)?;
-    }
+    servers::down(&target, &servers)?;
     ran
 }
 
@@ -80,22 +74,20 @@ fn run_one(
     plan: &Plan,
     bus: &str,
     log: &str,
-    chaos: &Path,
+    crash: &Path,
     target: &Path,
     variables: &[(String, String)],
 ) -> Result<bool, String> {
     let url = |name: &str| servers::value(variables, &format!("SAGA_{}_URL", name.to_uppercase()));
     let run_name = format!("crash_{}_{bus}_{log}", std::process::id());
-    let folder = target.join("chaos").join(&run_name);
-    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let folder = chaos::folder(target, &run_name)?;
     let bus = if bus == "memory" { "memory:" } else { url(bus)? };
     // Each process has a file or a schema of its own there.
     let log = if log == "sqlite" { "sqlite:" } else { url(log)? };
     let mut command =
-        program(chaos, ["crash", "--bus", bus, "--log", log, "--books", log, "--run", &run_name]);
+        program(crash, ["crash", "--bus", bus, "--log", log, "--books", log, "--run", &run_name]);
     command.arg("--folder").arg(&folder);
     command.args(plan.at.iter().flat_map(|at| ["--at", at]));
-    println!("what the processes say is in {}", folder.display());
     Ok(run_command(command).is_ok())
 }
 

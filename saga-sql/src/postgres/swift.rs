@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnection, Postgres};
 
 use super::append::WHAT;
 use super::log::Inner;
-use crate::error::told;
+use crate::error::{may_be_one_of_many, told};
 use crate::plan::Failure;
 use crate::stored::{FORMAT, to_column, write_cause, write_digest, write_entries};
 
@@ -68,10 +68,10 @@ pub(super) async fn append(
     let mut answers = vec![None; batch.len()];
     let Some((known, fresh)) = rows(inner, batch) else { return Ok(answers) };
     let query = fresh.bind(known.bind(sqlx::query(APPEND)));
-    let rows = query.fetch_all(connection).await.map_err(|error| match &error {
-        // The server has rolled it back.
-        sqlx::Error::Database(_) => Failure::Before(told(WHAT, error)),
-        _ => Failure::Committing(told(WHAT, error)),
+    let rows = query.fetch_all(connection).await.map_err(|error| {
+        let error = told(WHAT, error);
+        // Only what refuses the statement is sure to come before its commit: a server that is shut down may say so after it.
+        if may_be_one_of_many(&error) { Failure::Before(error) } else { Failure::Committing(error) }
     })?;
     for row in rows {
         let at = row.get::<i64, _>(0).unsigned_abs() as usize;
