@@ -4,11 +4,12 @@ pub(crate) mod roles;
 
 use std::fmt::Write;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use self::roles::{Lasting, Roles};
 use crate::built;
-use crate::command::{output, program, run_lines};
+use crate::command::{ourselves, output, program, run_lines};
 use crate::servers;
 
 /// The brokers, by the names of their servers, which are those of the features, too.
@@ -70,8 +71,9 @@ struct Trial<'a> {
     orders: &'a Path,
 }
 
-/// Starts the brokers, runs the checkout on each in every way, and stops them. Each run is told to `ended`, with its name.
-pub(crate) fn run(plan: &Plan, mut ended: impl FnMut(&str, Result<(), String>)) -> Result<(), String> {
+/// Starts the brokers, runs the checkout on each in every way, on all of them side by side, and stops them. Each run is told to `ended`,
+/// with its name.
+pub(crate) fn run(plan: &Plan, ended: impl FnMut(&str, Result<(), String>) + Send) -> Result<(), String> {
     let target = crate::workspace::target_directory()?;
     let names: Vec<_> = plan.brokers.iter().map(|(name, _)| *name).collect();
     let ran = servers::up(&target, &names).and_then(|variables| {
@@ -79,15 +81,22 @@ pub(crate) fn run(plan: &Plan, mut ended: impl FnMut(&str, Result<(), String>)) 
         let orders = target.join("orders.jsonl");
         std::fs::write(&orders, lines(plan.orders))
             .map_err(|error| format!("{}: {error}", orders.display()))?;
-        for (broker, variable) in &plan.brokers {
-            let url = servers::value(&variables, variable)?;
+        let ended = Mutex::new(ended);
+        let run_one = |broker: &str, url: &str| {
             for (in_roles, is_restarted) in plan.modes.iter().copied() {
                 let trial = Trial { broker, url, in_roles, is_restarted, example: &example, orders: &orders };
-                println!("\n== {} ==", trial.name());
-                ended(&trial.name(), trial.run(&target));
+                println!("== {} ==", trial.name());
+                let result = trial.run(&target);
+                (ended.lock().unwrap_or_else(PoisonError::into_inner))(&trial.name(), result);
             }
-        }
-        Ok(())
+        };
+        thread::scope(|threads| {
+            for (broker, variable) in &plan.brokers {
+                let url = servers::value(&variables, variable)?;
+                threads.spawn(|| run_one(broker, url));
+            }
+            Ok(())
+        })
     });
     ran.and(servers::down(&target, &names))
 }
@@ -106,15 +115,16 @@ impl Trial<'_> {
         let what = ["--bus", &bus, "--fail", "payment:10", "--orders", &orders];
         let mut restarting = Restarting::new(self.is_restarted.then_some(self.broker));
         if !self.in_roles {
-            let is_right = run_lines(program(self.example, what), |line| restarting.seen(line))?;
+            let is_right = run_lines(program(self.example, what), |line| restarting.seen(self.broker, line))?;
             restarting.ended()?;
             return if is_right { Ok(()) } else { Err("the checkout did not come out right".to_owned()) };
         }
         let folder = target.join("checkout").join(self.broker);
         let roles = Roles::start(self.example, &folder, &bus, Lasting::default(), None)?;
         let shop = ["--role", "shop", "--report", &roles.report("shop")];
-        let shopped =
-            run_lines(program(self.example, [&what[..], &shop].concat()), |line| restarting.seen(line));
+        let shopped = run_lines(program(self.example, [&what[..], &shop].concat()), |line| {
+            restarting.seen(self.broker, line)
+        });
         restarting.ended()?;
         if !shopped? {
             return Err(format!("the shop's orders did not end as they should; see {}", folder.display()));
@@ -125,6 +135,7 @@ impl Trial<'_> {
 
 /// Kills the broker and starts it again at the first word of progress: then the orders are under way.
 struct Restarting<'a> {
+    /// If it is to be restarted at all.
     broker: Option<&'a str>,
     under_way: Option<JoinHandle<Result<(), String>>>,
 }
@@ -134,8 +145,8 @@ impl<'a> Restarting<'a> {
         Self { broker, under_way: None }
     }
 
-    fn seen(&mut self, line: &str) {
-        println!("{line}");
+    fn seen(&mut self, on: &str, line: &str) {
+        println!("{on}: {line}");
         if let Some(broker) = self.broker
             && self.under_way.is_none()
             && line.contains(" orders: ")
@@ -160,8 +171,7 @@ impl<'a> Restarting<'a> {
 
 fn restart(broker: &str) -> Result<(), String> {
     // This very program, with other arguments.
-    let this = std::env::current_exe()
-        .map_err(|error| format!("this program does not know its own place: {error}"))?;
+    let this = ourselves()?;
     ["kill", "start"].iter().try_for_each(|verb| output(program(&this, ["servers", verb, broker])).map(drop))
 }
 

@@ -2,8 +2,17 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// Where this very program is. `main` asks first: cargo may put a newer one in its place while it runs, and then the system no longer knows.
+pub(crate) fn ourselves() -> Result<PathBuf, String> {
+    static PLACE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let place =
+        || std::env::current_exe().map_err(|why| format!("this program does not know its own place: {why}"));
+    PLACE.get_or_init(place).clone()
+}
 
 /// Cargo itself, with these arguments.
 pub(crate) fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {

@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 pub(crate) use self::command_line::{Plan, USAGE, chosen};
 use self::report::Report;
 use crate::built;
-use crate::command::{program, run as run_command};
+use crate::command::{ourselves, program, run as run_command};
 use crate::workspace::target_directory;
 
 /// Says that this program is to stand in for the compiler. Cargo asks it to build the crates of this workspace, and none else: so what these
@@ -78,9 +78,9 @@ pub(crate) fn run(plan: &Plan) -> Result<bool, String> {
 }
 
 fn build() -> Result<PathBuf, String> {
-    let ourselves = std::env::current_exe().map_err(|error| format!("this program has no path: {error}"))?;
+    let compiler = ourselves()?;
     built::instrumented("fuzz", "saga-fuzz", |command| {
-        command.env("RUSTC_WORKSPACE_WRAPPER", &ourselves).env(AS_COMPILER, "1");
+        command.env("RUSTC_WORKSPACE_WRAPPER", &compiler).env(AS_COMPILER, "1");
     })
 }
 

@@ -22,6 +22,10 @@ fn main() -> ExitCode {
     if fuzz::is_compiler() {
         return fuzz::compile();
     }
+    if let Err(problem) = command::ourselves() {
+        eprintln!("{problem}");
+        return ExitCode::FAILURE;
+    }
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args.as_slice() {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use self::place::Place;
 use self::state::State;
+use crate::command::ourselves;
 
 /// A server that can be installed and started here.
 struct Server {
@@ -153,8 +154,7 @@ fn up_all(target: &Path, servers: &[&Server]) -> Result<Vec<(String, String)>, S
         variables.push((server.variable.to_owned(), (server.url)(&state)));
         variables.extend((server.more)(&state));
     }
-    let program = std::env::current_exe()
-        .map_err(|error| format!("this program does not know its own place: {error}"))?;
+    let program = ourselves()?;
     variables.push((COMMAND.to_owned(), format!("{} servers", program.display())));
     Ok(variables)
 }

@@ -63,8 +63,7 @@ struct DepKind {
 
 /// Where cargo builds. A program that runs from there knows it without asking, so that the servers' verbs are quick.
 pub(crate) fn target_directory() -> Result<PathBuf, String> {
-    let program = std::env::current_exe()
-        .map_err(|error| format!("this program does not know its own place: {error}"))?;
+    let program = command::ourselves()?;
     match program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists()) {
         Some(target) => Ok(target.to_owned()),
         None => Workspace::read().map(|workspace| workspace.target_directory),
