@@ -20,7 +20,7 @@ use crate::process::Process;
 use crate::run::ended;
 
 /// How many processes are dying at a time. Where a broker must first notice that they are dead, they wait, most of the time.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 const AT_ONCE_ON_BROKER: usize = 16;
 /// A saga that has not ended by then is stuck. A broker may take a good while until it takes a member for dead.
 const STUCK_AFTER: Duration = Duration::from_secs(180);

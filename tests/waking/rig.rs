@@ -139,6 +139,11 @@ impl Rig {
         Process { task: tokio::spawn(service.run(pending())), sagas: None }
     }
 
+    /// Whoever comes from now on has a tap of its own.
+    pub(crate) fn renew_tap(&mut self) {
+        self.tap = Arc::new(Tap::new(Arc::clone(&self.clock)));
+    }
+
     pub(crate) async fn pass(&self, time: Duration) {
         self.clock.sleep(time).await;
     }

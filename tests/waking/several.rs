@@ -179,3 +179,20 @@ async fn a_record_that_cannot_be_read_stops_nobody() {
     assert_eq!(rig.dead_letters("waking.replies"), 1, "its reply is evidence");
     assert!((2..=20).contains(&loads), "it was read {loads} times: at its reply, and now and then");
 }
+
+/// A reply comes to another coordinator, which goes on with the saga; the one where it was started, and is waited for, is told by nobody.
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_where_another_has_gone_on_with_the_saga_does_not_wait_long() {
+    let (mut rig, saga) = (Rig::new(), saga_of(1, |_| {}));
+    let _participant = rig.participant();
+    rig.tap.hold_replies(true);
+    let here = rig.coordinator("here", &[&saga]);
+    rig.renew_tap();
+    let _there = rig.coordinator("there", &[&saga]);
+    for ms in [20, 200, 2_000, 20_000] {
+        let begun = rig.clock.now();
+        assert_eq!(run(here.sagas(), &ms.to_string(), ms).await.status, Status::Completed);
+        let took = rig.clock.now().since(begun);
+        assert!(took <= Duration::from_millis(ms + ms / 4 + 40), "{ms} ms of work: {took:?}");
+    }
+}

@@ -4,7 +4,6 @@ pub(crate) mod roles;
 
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use self::roles::{Lasting, Roles};
@@ -17,12 +16,15 @@ pub(crate) const BROKERS: [(&str, &str); 3] =
     [("kafka", "SAGA_KAFKA_URL"), ("rabbit", "SAGA_RABBIT_URL"), ("nats", "SAGA_NATS_URL")];
 /// Enough that many are left after the first word of progress, which comes after three seconds.
 pub(crate) const ORDERS: u32 = 3_000;
+/// Seven processes are slower.
+pub(crate) const ORDERS_IN_ROLES: u32 = 1_000;
 
 /// What is to be run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     brokers: Vec<(&'static str, &'static str)>,
-    orders: u32,
+    /// In one process, and in seven.
+    orders: [u32; 2],
     is_release: bool,
     /// In one process and in seven, and whether the broker is restarted.
     modes: Vec<(bool, bool)>,
@@ -35,18 +37,23 @@ impl Plan {
     /// On all brokers, which are restarted: whatever goes wrong undisturbed goes wrong there, too.
     pub(crate) fn disturbed() -> Self {
         let modes = MODES.into_iter().filter(|(_, is_restarted)| *is_restarted).collect();
-        Self { brokers: BROKERS.to_vec(), orders: ORDERS, is_release: false, modes }
+        Self { brokers: BROKERS.to_vec(), orders: [ORDERS, ORDERS_IN_ROLES], is_release: false, modes }
     }
 }
 
 /// Reads `[BROKER...] [--orders N] [--release]`.
 pub(crate) fn chosen(words: &[&str]) -> Result<Plan, String> {
-    let mut plan = Plan { brokers: Vec::new(), orders: ORDERS, is_release: false, modes: MODES.to_vec() };
+    let mut plan = Plan {
+        brokers: Vec::new(),
+        orders: [ORDERS, ORDERS_IN_ROLES],
+        is_release: false,
+        modes: MODES.to_vec(),
+    };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         if *word == "--orders" {
             let number = words.next().and_then(|number| number.parse().ok()).filter(|number| *number > 0);
-            plan.orders = number.ok_or("--orders takes a number above 0")?;
+            plan.orders = [number.ok_or("--orders takes a number above 0")?; 2];
         } else if *word == "--release" {
             plan.is_release = true;
         } else {
@@ -71,32 +78,24 @@ struct Trial<'a> {
     orders: &'a Path,
 }
 
-/// Starts the brokers, runs the checkout on each in every way, on all of them side by side, and stops them. Each run is told to `ended`,
-/// with its name.
-pub(crate) fn run(plan: &Plan, ended: impl FnMut(&str, Result<(), String>) + Send) -> Result<(), String> {
+/// Starts the brokers, runs the checkout on each in every way, and stops them. Each run is told to `ended`, with its name.
+pub(crate) fn run(plan: &Plan, mut ended: impl FnMut(&str, Result<(), String>)) -> Result<(), String> {
     let target = crate::workspace::target_directory()?;
     let names: Vec<_> = plan.brokers.iter().map(|(name, _)| *name).collect();
     let ran = servers::up(&target, &names).and_then(|variables| {
         let example = built::checkout(plan.is_release)?;
         let orders = target.join("orders.jsonl");
-        std::fs::write(&orders, lines(plan.orders))
-            .map_err(|error| format!("{}: {error}", orders.display()))?;
-        let ended = Mutex::new(ended);
-        let run_one = |broker: &str, url: &str| {
+        for (broker, variable) in &plan.brokers {
+            let url = servers::value(&variables, variable)?;
             for (in_roles, is_restarted) in plan.modes.iter().copied() {
                 let trial = Trial { broker, url, in_roles, is_restarted, example: &example, orders: &orders };
-                println!("== {} ==", trial.name());
-                let result = trial.run(&target);
-                (ended.lock().unwrap_or_else(PoisonError::into_inner))(&trial.name(), result);
+                println!("\n== {} ==", trial.name());
+                std::fs::write(&orders, lines(plan.orders[usize::from(in_roles)]))
+                    .map_err(|error| format!("{}: {error}", orders.display()))?;
+                ended(&trial.name(), trial.run(&target));
             }
-        };
-        thread::scope(|threads| {
-            for (broker, variable) in &plan.brokers {
-                let url = servers::value(&variables, variable)?;
-                threads.spawn(|| run_one(broker, url));
-            }
-            Ok(())
-        })
+        }
+        Ok(())
     });
     ran.and(servers::down(&target, &names))
 }
@@ -115,16 +114,15 @@ impl Trial<'_> {
         let what = ["--bus", &bus, "--fail", "payment:10", "--orders", &orders];
         let mut restarting = Restarting::new(self.is_restarted.then_some(self.broker));
         if !self.in_roles {
-            let is_right = run_lines(program(self.example, what), |line| restarting.seen(self.broker, line))?;
+            let is_right = run_lines(program(self.example, what), |line| restarting.seen(line))?;
             restarting.ended()?;
             return if is_right { Ok(()) } else { Err("the checkout did not come out right".to_owned()) };
         }
         let folder = target.join("checkout").join(self.broker);
         let roles = Roles::start(self.example, &folder, &bus, Lasting::default(), None)?;
         let shop = ["--role", "shop", "--report", &roles.report("shop")];
-        let shopped = run_lines(program(self.example, [&what[..], &shop].concat()), |line| {
-            restarting.seen(self.broker, line)
-        });
+        let shopped =
+            run_lines(program(self.example, [&what[..], &shop].concat()), |line| restarting.seen(line));
         restarting.ended()?;
         if !shopped? {
             return Err(format!("the shop's orders did not end as they should; see {}", folder.display()));
@@ -133,9 +131,8 @@ impl Trial<'_> {
     }
 }
 
-/// Kills the broker and starts it again at the first word of progress: then the orders are under way.
+/// Kills the broker and starts it again at the first word of progress that tells of an order: then they are under way.
 struct Restarting<'a> {
-    /// If it is to be restarted at all.
     broker: Option<&'a str>,
     under_way: Option<JoinHandle<Result<(), String>>>,
 }
@@ -145,11 +142,12 @@ impl<'a> Restarting<'a> {
         Self { broker, under_way: None }
     }
 
-    fn seen(&mut self, on: &str, line: &str) {
-        println!("{on}: {line}");
+    fn seen(&mut self, line: &str) {
+        println!("{line}");
         if let Some(broker) = self.broker
             && self.under_way.is_none()
             && line.contains(" orders: ")
+            && !line.starts_with("0 orders")
         {
             let broker = broker.to_owned();
             self.under_way = Some(thread::spawn(move || restart(&broker)));
@@ -195,7 +193,7 @@ mod tests {
     fn brokers_and_orders_are_chosen() {
         assert_eq!(chosen(&[]).unwrap(), Plan { modes: MODES.to_vec(), ..Plan::disturbed() });
         let plan = chosen(&["nats", "--orders", "10000"]).unwrap();
-        assert_eq!((plan.brokers.len(), plan.orders), (1, 10_000));
+        assert_eq!((plan.brokers.len(), plan.orders), (1, [10_000; 2]));
         for wrong in [&["natz"][..], &["--orders"], &["--orders", "0"]] {
             assert!(chosen(wrong).is_err(), "{wrong:?}");
         }

@@ -118,7 +118,7 @@ fn usage() -> String {
          Starts the servers it needs, prints a table and writes it as JSON.\n\n\
          Usage: cargo xtask checkout [kafka|rabbit|nats...] [--orders N] [--release]\n\n\
          Runs the checkout over these brokers, in one process and in seven, undisturbed and with the broker killed and\n\
-         started in the middle; every 10th of the {orders} orders is refused by payment. Starts the servers it needs.\n\n\
+         started in the middle; every 10th of the {orders} orders, {orders_in_roles} in seven, is refused by payment. Starts the servers it needs.\n\n\
          {servers}\n\n\
          {chaos}\n\n\
          {crash}\n\n\
@@ -136,6 +136,7 @@ fn usage() -> String {
          {bench}\n",
         bench = bench::USAGE,
         orders = checkout::ORDERS,
+        orders_in_roles = checkout::ORDERS_IN_ROLES,
         fuzz = fuzz::USAGE,
         servers = servers::USAGE
     )

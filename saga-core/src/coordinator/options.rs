@@ -39,7 +39,8 @@ pub struct CoordinatorOptions {
     pub deadline_slack: Duration,
     /// After this long without an answer a step is reported as stalled. Default 60 s.
     pub stalled_after: Duration,
-    /// How often someone who awaits an outcome looks into the log, besides being told. Default 2 s.
+    /// How often, at the least, someone who awaits an outcome looks into the log, besides being told: first after a hundredth of this, then
+    /// after a quarter of what was waited so far. Default 2 s.
     pub outcome_poll_interval: Duration,
     /// How often sagas of definitions that are not registered here are reported. Default 60 s.
     pub report_interval: Duration,
