@@ -33,6 +33,12 @@ pub(crate) fn binary(package: &str, name: &str) -> Result<PathBuf, String> {
     Ok(find(&built, package, name)?.path.clone())
 }
 
+/// The model or the simulation, which go through millions of states: optimized, and one build for both.
+pub(crate) fn optimized(package: &str, name: &str) -> Result<PathBuf, String> {
+    let built = build(&["build", "--release", "--bin", "saga-model", "--bin", "saga-sim"])?;
+    Ok(find(&built, package, name)?.path.clone())
+}
+
 /// A program of a package of ours, whose crates alone are compiled in another way.
 pub(crate) fn instrumented(
     package: &str,

@@ -51,7 +51,7 @@ pub(crate) const OLDER: &[Bus] = &[
 
 const ALL_VERSIONS: &str = "--all-versions";
 /// So many buses are tried at once: the cases mostly wait.
-const LANES: usize = 2;
+const LANES: usize = 3;
 
 /// What became of a case, as the suite writes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

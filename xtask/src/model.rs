@@ -1,11 +1,16 @@
 //! The model check.
 
-use crate::command::{cargo, run};
+use std::path::PathBuf;
+
+use crate::built;
+use crate::command::{program, run};
 
 /// Explores the model, as `saga-model check` takes it.
 pub(crate) fn check(args: &[&str]) -> Result<bool, String> {
-    // Millions of states want an optimized build.
-    let model = ["run", "--release", "--quiet", "--package", "saga-model", "--", "check"];
-    run(cargo(model.iter().chain(args).copied()))?;
+    run(program(&checker()?, ["check"].iter().chain(args)))?;
     Ok(true)
+}
+
+pub(crate) fn checker() -> Result<PathBuf, String> {
+    built::optimized("model", "saga-model")
 }

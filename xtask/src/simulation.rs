@@ -1,22 +1,24 @@
 //! The simulation, and the mutants that it and the model catch.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use crate::command::{cargo, output, run, run_lines};
+use crate::command::{output, program, run, run_lines};
+use crate::{built, model};
 
 /// Runs seeds, as `saga-sim run` takes them.
 pub(crate) fn simulate(args: &[&str]) -> Result<bool, String> {
-    run(cargo(SIMULATION.iter().chain(&["run"]).chain(args)))?;
+    run(program(&simulation()?, ["run"].iter().chain(args)))?;
     Ok(true)
 }
 
 /// Runs some seeds twice, built with and without optimization, and compares every line of what happened.
 pub(crate) fn check_alike() -> Result<(), String> {
-    let plain = SIMULATION.into_iter().filter(|word| *word != "--release").collect::<Vec<_>>();
+    let builds = [simulation()?, built::binary("sim", "saga-sim")?];
     for seed in ["1", "2", "3"] {
-        let args = ["run", "--seed", seed, "--trace"];
-        let [optimized, unoptimized] = [&SIMULATION[..], &plain[..]].map(|it| cargo(it.iter().chain(&args)));
-        let (optimized, unoptimized) = (output(optimized)?, output(unoptimized)?);
+        let trace = |build: &PathBuf| output(program(build, ["run", "--seed", seed, "--trace"]));
+        let [optimized, unoptimized] = builds.each_ref().map(trace);
+        let (optimized, unoptimized) = (optimized?, unoptimized?);
         if optimized != unoptimized {
             let mut lines = optimized.lines().zip(unoptimized.lines());
             let (a, b) = lines.find(|(a, b)| a != b).unwrap_or(("", "more lines in one of them"));
@@ -30,14 +32,14 @@ pub(crate) fn check_alike() -> Result<(), String> {
 /// Runs every mutant of the model and of the simulation, shows who caught whom, and says whether somebody caught each.
 pub(crate) fn mutants() -> Result<bool, String> {
     let mut table = Table::default();
-    let is_good = table.fill(&MODEL, By::Model)? & table.fill(&SIMULATION, By::Simulation)?;
+    let is_good = table.fill(&model::checker()?, By::Model)? & table.fill(&simulation()?, By::Simulation)?;
     println!("\n{table}");
     Ok(is_good && table.survivors() == 0)
 }
 
-/// Both want an optimized build.
-const MODEL: [&str; 6] = ["run", "--release", "--quiet", "--package", "saga-model", "--"];
-const SIMULATION: [&str; 6] = ["run", "--release", "--quiet", "--package", "saga-sim", "--"];
+fn simulation() -> Result<PathBuf, String> {
+    built::optimized("sim", "saga-sim")
+}
 
 #[derive(Clone, Copy)]
 enum By {
@@ -58,8 +60,8 @@ struct Row {
 
 impl Table {
     /// Runs a program's mutants, and takes in what it says of each in a line of its own.
-    fn fill(&mut self, program: &[&str], by: By) -> Result<bool, String> {
-        run_lines(cargo(program.iter().chain(&["mutants"])), |line| match line.strip_prefix("VERDICT\t") {
+    fn fill(&mut self, by_program: &Path, by: By) -> Result<bool, String> {
+        run_lines(program(by_program, ["mutants"]), |line| match line.strip_prefix("VERDICT\t") {
             Some(verdict) => self.take(verdict, by),
             None => println!("{line}"),
         })

@@ -13,6 +13,7 @@ mod rust_version;
 mod security;
 
 use std::ops::Add;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::command::{cargo, output, program, run as run_command};
@@ -26,6 +27,9 @@ pub(crate) struct Stage {
     pub(crate) what: &'static str,
     run: fn(&Context) -> Outcome,
 }
+
+/// A stage that only builds runs beside those behind it, which mostly wait.
+const BESIDE: &str = "features";
 
 /// All stages, the quick ones and those that most often fail first.
 pub(crate) const STAGES: &[Stage] = &[
@@ -50,6 +54,7 @@ pub(crate) const STAGES: &[Stage] = &[
         run: mutants,
     },
     Stage { name: "fuzz", what: "a minute of fuzzing, all targets side by side, finds nothing", run: fuzz },
+    Stage { name: BESIDE, what: "each feature builds alone", run: features },
     Stage {
         name: "conformance",
         what: "every bus keeps its promises, against real servers",
@@ -85,7 +90,6 @@ pub(crate) const STAGES: &[Stage] = &[
         what: "a process that dies at any point, and is started again, loses and doubles nothing",
         run: crash::check,
     },
-    Stage { name: "features", what: "each feature builds alone", run: features },
     Stage { name: "examples", what: "every example runs", run: examples::check },
     Stage { name: "publish", what: "every crate could be published", run: publish::check },
 ];
@@ -166,15 +170,27 @@ pub(crate) fn run(stages: &[&Stage]) -> Result<bool, String> {
     let workspace = Workspace::read()?;
     let tools = Tools::ready(&workspace.target_directory);
     let context = Context { workspace, tools };
-    let mut report = Vec::new();
-    for stage in stages {
+    let run = |stage: &Stage| {
         println!("\n== {}: {} ==", stage.name, stage.what);
         let begun = Instant::now();
         let outcome = (stage.run)(&context);
         let line = line(stage.name, &outcome, begun.elapsed());
         println!("== {line}");
-        report.push((line, outcome));
-    }
+        (line, outcome)
+    };
+    let report: Vec<_> = thread::scope(|scope| {
+        let mut beside = None;
+        let mut report = Vec::new();
+        for stage in stages {
+            if stage.name == BESIDE {
+                beside = Some(scope.spawn(|| run(stage)));
+            } else {
+                report.push(run(stage));
+            }
+        }
+        report.extend(beside.map(|it| it.join().expect("a stage does not panic")));
+        report
+    });
     println!("\n== all stages ==");
     report.iter().for_each(|(line, _)| println!("{line}"));
     let total = total(report.iter().map(|(_, outcome)| outcome));
@@ -288,15 +304,18 @@ fn conformance(_: &Context) -> Outcome {
     }
 }
 
+/// All together they are built by clippy and the tests. In a folder of its own, and behind whatever else wants a processor: other stages run
+/// meanwhile.
 fn features(context: &Context) -> Outcome {
     let check = || {
-        // All together they are built by clippy and the tests.
-        let each = ["hack", "check", "--each-feature", "--exclude-all-features", "--no-dev-deps"];
-        let mut command = program(context.tools.hack.as_ref()?, each);
+        let hack = context.tools.hack.as_ref()?;
+        let mut command = program("nice".as_ref(), ["-n", "19"]);
+        command.arg(hack).args(["hack", "check", "--quiet", "--each-feature", "--exclude-all-features"]);
+        command.arg("--target-dir").arg(context.workspace.target_directory.join("features"));
         for package in context.workspace.published() {
             command.args(["-p", &package.name]);
         }
-        run_command(command)
+        output(command).map(drop)
     };
     check().into()
 }

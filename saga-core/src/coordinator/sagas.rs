@@ -103,11 +103,7 @@ impl<In: Serialize + DeserializeOwned + Send + Sync + 'static> Sagas<In> {
     pub async fn run(&self, id: impl AsRef<str>, input: &In) -> Result<Outcome, StartError> {
         let (waiter, outcome) = oneshot::channel();
         self.send_start(id.as_ref(), input, Some(waiter)).await?;
-        match outcome.await {
-            Ok(outcome) => Ok(outcome),
-            // Another coordinator has gone on with it: the log says how it comes out.
-            Err(_) => self.outcome(id).await.map_err(StartError::Failed),
-        }
+        self.told_or_recorded(&self.key(id.as_ref())?, outcome).await.map_err(StartError::Failed)
     }
 
     async fn send_start(
@@ -153,14 +149,22 @@ impl<In> Sagas<In> {
     /// [`NotFound`](ErrorKind::NotFound) when there is no such saga.
     pub async fn outcome(&self, id: impl AsRef<str>) -> Result<Outcome, Error> {
         let key = self.key(id.as_ref()).map_err(invalid)?;
+        let told = self.ask_to_be_told(&key).await?;
+        match self.recorded_outcome(&key).await? {
+            Some(outcome) => Ok(outcome),
+            None => self.told_or_recorded(&key, told).await,
+        }
+    }
+
+    /// Whoever waits is late by a quarter at most, although nobody tells of a saga that another coordinator has gone on with.
+    async fn told_or_recorded(
+        &self,
+        key: &SagaKey,
+        mut told: oneshot::Receiver<Outcome>,
+    ) -> Result<Outcome, Error> {
         let pause_max = self.shared.options.outcome_poll_interval;
         let mut waited = Duration::ZERO;
-        let mut told = self.ask_to_be_told(&key).await?;
         loop {
-            if let Some(outcome) = self.recorded_outcome(&key).await? {
-                return Ok(outcome);
-            }
-            // Whoever waits is late by a quarter at most, although nobody tells of a saga that another coordinator has gone on with.
             let pause = (waited / 4).clamp(pause_max / 100, pause_max);
             waited = waited.saturating_add(pause);
             let mut again = self.shared.clock.sleep(pause);
@@ -170,14 +174,17 @@ impl<In> Sagas<In> {
                     Ok(outcome) => return Ok(outcome),
                     // It is not here. It may have been, and have ended since the log was read.
                     Err(_) => {
-                        if let Some(outcome) = self.recorded_outcome(&key).await? {
+                        if let Some(outcome) = self.recorded_outcome(key).await? {
                             return Ok(outcome);
                         }
                         again.await;
-                        told = self.ask_to_be_told(&key).await?;
+                        told = self.ask_to_be_told(key).await?;
                     }
                 },
                 () = &mut again => {}
+            }
+            if let Some(outcome) = self.recorded_outcome(key).await? {
+                return Ok(outcome);
             }
         }
     }
