@@ -34,7 +34,9 @@ fn who_watches_changes_nothing() {
 #[test]
 fn a_failure_is_shrunk_to_what_it_needs() {
     let broken = |seed: &u64| run(&draw(*seed), Some(Mutant::NoTakeOver), Wanted::Nothing).broken;
-    let seed = (0..200).find(|seed| broken(seed).is_some()).expect("a seed in which nobody takes over");
+    // Of fewer sagas all may be needed, and shrinking more takes long.
+    let is_handy = |seed: &u64| (3..=4).contains(&draw(*seed).loads.len());
+    let seed = (0..500).filter(is_handy).find(|seed| broken(seed).is_some()).expect("nobody takes over");
     let plan = draw(seed);
     let shrunk = shrink(&plan, Some(Mutant::NoTakeOver), Law::Ends);
     let size = |plan: &Plan| (plan.loads.len(), plan.faults.len());

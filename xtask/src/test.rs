@@ -13,6 +13,7 @@ mod rust_version;
 mod security;
 
 use std::ops::Add;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -311,13 +312,17 @@ fn features(context: &Context) -> Outcome {
         let hack = context.tools.hack.as_ref()?;
         let mut command = program("nice".as_ref(), ["-n", "19"]);
         command.arg(hack).args(["hack", "check", "--quiet", "--each-feature", "--exclude-all-features"]);
-        command.arg("--target-dir").arg(context.workspace.target_directory.join("features"));
+        command.arg("--target-dir").arg(features_folder(context));
         for package in context.workspace.published() {
             command.args(["-p", &package.name]);
         }
         output(command).map(drop)
     };
     check().into()
+}
+
+fn features_folder(context: &Context) -> PathBuf {
+    context.workspace.target_directory.join("features")
 }
 
 #[cfg(test)]

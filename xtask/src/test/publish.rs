@@ -56,7 +56,8 @@ fn build(context: &Context) -> Result<(), String> {
     fs::write(&path, manifest).map_err(told)?;
     fs::copy("Cargo.lock", folder.join("Cargo.lock")).map_err(told)?;
     let mut command = cargo(["check", "--workspace", "--all-features", "--manifest-path"]);
-    command.arg(path).arg("--target-dir").arg(target);
+    // What a user would build is there already, from the look at each feature.
+    command.arg(path).arg("--target-dir").arg(super::features_folder(context));
     run(command)
 }
 
