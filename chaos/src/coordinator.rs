@@ -19,6 +19,9 @@ use crate::participant::{OFFICE, interrupted, retried};
 /// How long a coordinator's sagas stay its own after it was last heard of.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
 
+/// How many sagas a coordinator has under way, on two processors that everybody shares.
+const IN_FLIGHT_MAX: usize = 100;
+
 /// How long a step may be silent.
 const DEADLINE: Duration = Duration::from_secs(25);
 
@@ -53,6 +56,8 @@ pub(crate) fn options(args: &Args) -> CoordinatorOptions {
     options.lease_ttl = LEASE;
     options.resend.first = Duration::from_secs(1);
     options.resend.max = Duration::from_secs(5);
+    // What is sent again so often would keep the participants busy with what they have answered.
+    options.sagas_in_flight_max = IN_FLIGHT_MAX;
     if args.mutant == Some(Mutant::NoTakeOver) {
         // It comes back under another name, and nothing is taken from the dead.
         options.name = format!("{}-{}", args.name, std::process::id()).into();
