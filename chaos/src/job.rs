@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// A message here starts a saga.
 pub(crate) const TRIGGER: &str = "purchases";
+/// The saga that it starts.
+pub(crate) const SAGA: &str = "purchase";
 
 pub(crate) const STOCK: Contract<Job, ()> = Contract::new("stock");
 pub(crate) const LABEL: Contract<Job, ()> = Contract::new("label");
@@ -45,7 +47,7 @@ pub(crate) struct Course {
 /// The definition. Only refusals end a saga before its time, and silence for so long.
 pub(crate) fn definition(callback: Arc<dyn Callback>, deadline: Duration) -> Result<Saga<Job>, BuildError> {
     let retry = Retry::DEFAULT.attempts(10_000).delays(Duration::from_millis(50), Duration::from_secs(1));
-    let mut saga = Saga::<Job>::builder("purchase", 1);
+    let mut saga = Saga::<Job>::builder(SAGA, 1);
     let stock = saga.step(&STOCK, Job::clone);
     let label = saga.step(&LABEL, Job::clone);
     let money = saga.step(&MONEY, Job::clone);

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use saga::ports::{Declaration, EventBus, Published, SagaLog, TopicKind};
+use saga::ports::{Declaration, EventBus, Group, GroupStart, Published, SagaLog, TopicKind};
 use saga::{Message, Payload, Topic};
 use tokio::sync::watch;
 
 use crate::Failure;
-use crate::job::{Job, REFUSING, TRIGGER};
+use crate::job::{Job, REFUSING, SAGA, TRIGGER};
 use crate::run::ended;
 
 /// The jobs that the broker has taken so far.
@@ -78,10 +78,11 @@ async fn publish(bus: &dyn EventBus, topic: &Topic, jobs: &[Job]) -> Result<(), 
     Ok(())
 }
 
-/// Makes the topic, since whoever reads it may not be there yet.
+/// Makes the topic, and the coordinators' group on it, since they may not be there yet: RabbitMQ keeps events for the groups that it knows.
 pub(crate) async fn declare(bus: &dyn EventBus) -> Result<(), Failure> {
     let topic = Topic::new(TRIGGER)?;
-    Ok(bus.declare(&[Declaration { topic, kind: TopicKind::Events, groups: Vec::new() }]).await?)
+    let group = Group { name: format!("{SAGA}.coordinator").into(), start: GroupStart::Earliest };
+    Ok(bus.declare(&[Declaration { topic, kind: TopicKind::Events, groups: vec![group] }]).await?)
 }
 
 fn job(number: usize) -> Job {
