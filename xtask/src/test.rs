@@ -316,7 +316,7 @@ fn features(context: &Context) -> Outcome {
         for package in context.workspace.published() {
             command.args(["-p", &package.name]);
         }
-        output(command).map(drop)
+        run_command(command)
     };
     check().into()
 }

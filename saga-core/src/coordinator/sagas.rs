@@ -156,7 +156,8 @@ impl<In> Sagas<In> {
         }
     }
 
-    /// Whoever waits is late by a quarter at most, although nobody tells of a saga that another coordinator has gone on with.
+    /// Nobody tells of a saga that another coordinator has gone on with: whoever waits is late by a quarter of that, within the limits of
+    /// [`outcome_poll_interval`](super::CoordinatorOptions::outcome_poll_interval).
     async fn told_or_recorded(
         &self,
         key: &SagaKey,
