@@ -112,6 +112,7 @@ pub(super) fn options(
         .row_buffer_size(4_096)
         .pragma("wal_autocheckpoint", "4000")
         .pragma("cache_size", "-65536")
+        .pragma("temp_store", "MEMORY")
 }
 
 #[cfg(test)]
