@@ -3,9 +3,14 @@
 use saga_core::{Error, ErrorKind};
 
 /// What happened, to what, and what may be done about it.
-pub(crate) fn told(what: impl Into<String>, error: sqlx::Error) -> Error {
-    let kind = kind(&error);
-    Error::new(kind, what).with_source(error)
+pub(crate) fn told(what: impl Into<String>, error: impl Failed) -> Error {
+    Error::new(error.kind(), what).with_source(error)
+}
+
+/// A driver's error.
+pub(crate) trait Failed: std::error::Error + Send + Sync + 'static {
+    /// What may be done about it.
+    fn kind(&self) -> ErrorKind;
 }
 
 /// The same error for every part of a batch.
@@ -13,15 +18,30 @@ pub(crate) fn copy(error: &Error) -> Error {
     Error::new(error.kind(), error.to_string())
 }
 
-fn kind(error: &sqlx::Error) -> ErrorKind {
-    match error {
-        sqlx::Error::Database(database) => database.code().map_or(ErrorKind::Retry, |code| of_code(&code)),
-        sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => ErrorKind::Invalid,
-        sqlx::Error::Tls(_) | sqlx::Error::Encode(_) => ErrorKind::Permanent,
-        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => ErrorKind::Corrupt,
-        sqlx::Error::PoolClosed => ErrorKind::Stopped,
-        // The server is away, busy or slow, or says what nobody expects; a new connection may be luckier.
-        _ => ErrorKind::Retry,
+impl Failed for sqlx::Error {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Database(database) => database.code().map_or(ErrorKind::Retry, |code| of_code(&code)),
+            Self::Configuration(_) | Self::InvalidArgument(_) => ErrorKind::Invalid,
+            Self::Tls(_) | Self::Encode(_) => ErrorKind::Permanent,
+            Self::ColumnDecode { .. } | Self::Decode(_) => ErrorKind::Corrupt,
+            Self::PoolClosed => ErrorKind::Stopped,
+            // The server is away, busy or slow, or says what nobody expects; a new connection may be luckier.
+            _ => ErrorKind::Retry,
+        }
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl Failed for rusqlite::Error {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::SqliteFailure(failure, _) => of_sqlite(failure.extended_code.unsigned_abs() & 0xff),
+            Self::InvalidColumnType(..)
+            | Self::FromSqlConversionFailure(..)
+            | Self::IntegralValueOutOfRange(..) => ErrorKind::Corrupt,
+            _ => ErrorKind::Permanent,
+        }
     }
 }
 

@@ -13,7 +13,11 @@ use crate::ports::Append;
 use crate::record::{Entry, Fact, NamedVerb, Operation, SagaKey, Status, Timestamp, Verb};
 
 impl Engine {
+    /// Decides when a group commit can begin, and not before: what comes in until then for one saga goes with one append.
     pub(super) fn decide_queued(&mut self) {
+        if self.appends_in_flight >= self.shared.options.appends_in_flight_max {
+            return;
+        }
         while let Some(key) = self.queue.pop_front() {
             self.decide(key);
         }

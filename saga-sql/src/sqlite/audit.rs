@@ -1,7 +1,6 @@
 //! What operators did.
 
-use std::sync::Arc;
-
+use rusqlite::params;
 use saga_core::Error;
 use saga_core::ports::{Append, AppendError, Audited, Version};
 use saga_core::record::SagaKey;
@@ -23,17 +22,16 @@ const READ: &str = "\
     WHERE ?1 IS NULL OR (a.saga = ?1 AND a.id = ?2) ORDER BY a.no LIMIT ?3";
 
 /// Files what operators did in a batch, with the batch.
-pub(super) async fn file(
-    writer: &mut Writer,
+pub(super) fn file(
+    writer: &Writer,
     batch: &[Append],
     answers: &[Result<Version, AppendError>],
 ) -> Result<(), Error> {
     for (append, entry) in of_batch(batch, answers)? {
         let Append { key, run, definition, .. } = append;
         let number = writer.known.number(definition);
-        let file = sqlx::query(FILE).bind(Arc::clone(&key.saga)).bind(key.id.shared()).bind(run.to_string());
-        let file = file.bind(number).bind(FORMAT).bind(entry);
-        let filed = file.execute(writer.connection().await?).await;
+        let row = params![&*key.saga, key.id.as_str(), run.to_string(), number, FORMAT, entry];
+        let filed = writer.connection.prepare_cached(FILE).and_then(|mut file| file.execute(row));
         filed.map_err(|error| told("what operators did cannot be filed in the saga log", error))?;
     }
     Ok(())

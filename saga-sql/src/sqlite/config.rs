@@ -20,6 +20,11 @@ pub enum Synchronous {
     Normal,
 }
 
+/// After how many pages the write-ahead log is worked into the file.
+const WAL_PAGES: &str = "4000";
+/// In KiB, negative as SQLite wants it.
+const CACHE_SIZE: &str = "-65536";
+
 /// Where the saga log's SQLite file is and how it is used. Every field but the path can stand in the URL's query:
 /// `sqlite:checkout.db?idempotency_window_ms=3600000`.
 #[derive(Clone, Debug, Deserialize)]
@@ -73,6 +78,20 @@ impl SqliteLogConfig {
     pub(super) fn options(&self) -> SqliteConnectOptions {
         options(&self.path, self.synchronous, self.busy_timeout_ms)
     }
+
+    /// The same as in [`options`](Self::options), for the connection that writes.
+    pub(super) const fn pragmas(&self) -> [(&'static str, &'static str); 4] {
+        let synchronous = match self.synchronous {
+            Synchronous::Full => "FULL",
+            Synchronous::Normal => "NORMAL",
+        };
+        [
+            ("synchronous", synchronous),
+            ("wal_autocheckpoint", WAL_PAGES),
+            ("cache_size", CACHE_SIZE),
+            ("temp_store", "MEMORY"),
+        ]
+    }
 }
 
 /// Takes a URL apart, into the path and the settings.
@@ -110,8 +129,8 @@ pub(super) fn options(
         .statement_cache_capacity(256)
         // Rows are few and wanted at once: whoever reads them should not be woken for every fifty.
         .row_buffer_size(4_096)
-        .pragma("wal_autocheckpoint", "4000")
-        .pragma("cache_size", "-65536")
+        .pragma("wal_autocheckpoint", WAL_PAGES)
+        .pragma("cache_size", CACHE_SIZE)
         .pragma("temp_store", "MEMORY")
 }
 

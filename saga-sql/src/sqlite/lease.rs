@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::Connection;
 use saga_core::ports::Lease;
 use saga_core::record::Timestamp;
 use saga_core::{Error, ErrorKind};
-use sqlx::Row;
-use sqlx::sqlite::SqliteConnection;
 
 use super::writer::Writer;
 use crate::error::told;
@@ -16,7 +15,7 @@ use crate::stored::to_column;
 /// For how long a lease that has run out is still shown.
 const SHOWN_FOR_MS: i64 = 24 * 3_600_000;
 
-pub(super) async fn lease(
+pub(super) fn lease(
     writer: &mut Writer,
     owner: &Arc<str>,
     epoch: Option<u64>,
@@ -25,8 +24,8 @@ pub(super) async fn lease(
     let now = writer.clock.now();
     let until = now.after(ttl);
     let leased = match epoch {
-        Some(epoch) => renew(writer.connection().await?, owner, epoch, now, until).await,
-        None => begin(writer.connection().await?, owner, now, until).await,
+        Some(epoch) => renew(&writer.connection, owner, epoch, now, until),
+        None => begin(writer, owner, now, until),
     };
     match leased {
         Ok(Some(epoch)) => {
@@ -36,7 +35,7 @@ pub(super) async fn lease(
         }
         Ok(None) => Err(run_out(owner, epoch.unwrap_or(0))),
         Err(error) => {
-            writer.roll_back().await;
+            writer.roll_back();
             Err(told(format!("the lease of coordinator {owner} cannot be taken"), error))
         }
     }
@@ -47,42 +46,40 @@ pub(super) fn run_out(owner: &str, epoch: u64) -> Error {
     Error::new(ErrorKind::Conflict, message)
 }
 
-async fn renew(
-    connection: &mut SqliteConnection,
+fn renew(
+    connection: &Connection,
     owner: &Arc<str>,
     epoch: u64,
     now: Timestamp,
     until: Timestamp,
-) -> sqlx::Result<Option<u64>> {
+) -> rusqlite::Result<Option<u64>> {
     let update = "UPDATE saga_log_leases SET until = ? WHERE epoch = ? AND owner = ? AND until > ?";
-    let update = sqlx::query(update).bind(to_column(until)).bind(epoch as i64).bind(Arc::clone(owner));
-    let done = update.bind(to_column(now)).execute(connection).await?;
-    Ok((done.rows_affected() > 0).then_some(epoch))
+    let row = (to_column(until), epoch as i64, &**owner, to_column(now));
+    let renewed = connection.prepare_cached(update)?.execute(row)?;
+    Ok((renewed > 0).then_some(epoch))
 }
 
-async fn begin(
-    connection: &mut SqliteConnection,
+fn begin(
+    writer: &Writer,
     owner: &Arc<str>,
     now: Timestamp,
     until: Timestamp,
-) -> sqlx::Result<Option<u64>> {
-    let now = to_column(now);
-    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-    let end = sqlx::query("UPDATE saga_log_leases SET until = min(until, ?) WHERE owner = ?");
-    end.bind(now).bind(Arc::clone(owner)).execute(&mut *connection).await?;
-    let forget = sqlx::query("DELETE FROM saga_log_leases WHERE until < ?").bind(now - SHOWN_FOR_MS);
-    forget.execute(&mut *connection).await?;
-    let insert = sqlx::query("INSERT INTO saga_log_leases (owner, until) VALUES (?, ?) RETURNING epoch");
-    let insert = insert.bind(Arc::clone(owner)).bind(to_column(until));
-    let epoch: i64 = insert.fetch_one(&mut *connection).await?.get(0);
-    sqlx::raw_sql("COMMIT").execute(connection).await?;
+) -> rusqlite::Result<Option<u64>> {
+    let (now, connection) = (to_column(now), &writer.connection);
+    writer.begin()?;
+    connection
+        .execute("UPDATE saga_log_leases SET until = min(until, ?) WHERE owner = ?", (now, &**owner))?;
+    connection.execute("DELETE FROM saga_log_leases WHERE until < ?", [now - SHOWN_FOR_MS])?;
+    let insert = "INSERT INTO saga_log_leases (owner, until) VALUES (?, ?) RETURNING epoch";
+    let epoch: i64 = connection.query_one(insert, (&**owner, to_column(until)), |row| row.get(0))?;
+    writer.commit()?;
     Ok(Some(epoch.unsigned_abs()))
 }
 
-pub(super) async fn release(writer: &mut Writer, owner: &Arc<str>, epoch: u64) -> Result<(), Error> {
+pub(super) fn release(writer: &Writer, owner: &Arc<str>, epoch: u64) -> Result<(), Error> {
     let now = to_column(writer.clock.now());
     let update = "UPDATE saga_log_leases SET until = ?1 WHERE epoch = ?2 AND owner = ?3 AND until > ?1";
-    let update = sqlx::query(update).bind(now).bind(epoch as i64).bind(Arc::clone(owner));
-    let released = update.execute(writer.connection().await?).await.map(|_| writer.committed());
+    let released = writer.connection.execute(update, (now, epoch as i64, &**owner));
+    let released = released.map(|_| writer.committed());
     released.map_err(|error| told(format!("the lease of coordinator {owner} cannot be given back"), error))
 }

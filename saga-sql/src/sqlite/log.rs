@@ -2,6 +2,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,8 +12,8 @@ use saga_core::ports::{
 };
 use saga_core::record::{DefinitionRef, Outline, SagaKey};
 use saga_core::{Error, ErrorKind};
-use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{mpsc, oneshot};
 
 use super::config::SqliteLogConfig;
@@ -26,7 +27,7 @@ const JOBS_MAX: usize = 1_024;
 
 /// A [`SagaLog`] in a SQLite file, for the coordinators of one machine. Cloning shares it.
 ///
-/// - One task writes: what has gathered meanwhile is committed at once, one commit and one sync of the disk for many sagas. Reading goes on
+/// - One thread writes: what has gathered meanwhile is committed at once, one commit and one sync of the disk for many sagas. Reading goes on
 ///   beside it.
 /// - It is the log's own file. Participants' books and barriers belong in other files: a handler that writes would stall the log.
 /// - Several processes may use the same file, each with coordinators of its own; they take turns to write.
@@ -60,7 +61,7 @@ impl SqliteLog {
     /// Opens the file, and makes it and its tables if they are not there. Sagas are woken and leases run out by this clock; processes that
     /// share the file must agree on the time.
     ///
-    /// Must be called in a tokio runtime, which the writer then runs in.
+    /// Must be called in a tokio runtime.
     ///
     /// # Errors
     /// [`Permanent`](ErrorKind::Permanent) when the schema is newer than this version of the library, or the file is read-only;
@@ -72,15 +73,21 @@ impl SqliteLog {
         let options = config.options().disable_statement_logging();
         let mut connection = options.connect().await.map_err(failed)?;
         schema::sqlite::update(&mut connection, &schema::sqlite::LOG, &place).await?;
+        connection.close().await.map_err(failed)?;
         let readers = SqlitePoolOptions::new().max_connections(config.readers_max.max(1));
         // Opened one by one as they are needed, not again and again.
         let readers = readers.idle_timeout(None).max_lifetime(None).test_before_acquire(false);
         let readers = readers.connect_lazy_with(options.clone().create_if_missing(false));
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
         let idempotency_window = config.idempotency_window();
-        let writer = Writer::new(connection, options, Arc::clone(&clock), idempotency_window);
+        let writer = Writer::open(&config, Arc::clone(&clock), idempotency_window);
+        let writer = writer.map_err(|error| told(format!("the saga log {place} cannot be opened"), error))?;
         let commits = Arc::clone(&writer.commits);
-        tokio::spawn(writer.run(queue));
+        let thread = thread::Builder::new().name("saga-log".into()).spawn(move || writer.run(queue));
+        thread.map_err(|error| {
+            let message = format!("the thread that writes the saga log {place} cannot be started");
+            Error::new(ErrorKind::Retry, message).with_source(error)
+        })?;
         let inner = Inner { path: config.path, idempotency_window, clock, readers, jobs, commits };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -116,7 +123,7 @@ impl SagaLog for SqliteLog {
         let count = batch.len();
         match self.job(|answer| Job::Append { batch, answer }).await {
             Ok(answers) => answers,
-            // The runtime is being shut down, perhaps in the middle of a commit.
+            // The writer has panicked, perhaps in the middle of a commit.
             Err(error) => (0..count).map(|_| Err(AppendError::Unknown(copy(&error)))).collect(),
         }
     }

@@ -9,7 +9,6 @@ mod leases;
 mod log;
 mod outbox;
 mod pool;
-mod program;
 mod read;
 mod wake;
 mod writer;

@@ -8,7 +8,6 @@ use saga_core::record::{Outline, SagaKey, Timestamp};
 use sqlx::sqlite::{Sqlite, SqlitePool, SqliteRow};
 use sqlx::{QueryBuilder, Row};
 
-use super::writer::definition_of;
 use crate::error::{copy, told};
 use crate::reading::{Header, Part, assemble, definition, summary};
 use crate::stored::{corrupt, named, read_outline, to_column};
@@ -127,7 +126,7 @@ pub(super) async fn census(readers: &SqlitePool) -> Result<Vec<Census>, Error> {
     let rows = sqlx::query(CENSUS).fetch_all(readers).await;
     let rows = rows.map_err(|error| told("the sagas in the saga log cannot be counted", error))?;
     let lines = rows.iter().map(|row| {
-        let (_, definition) = definition_of(row)?;
+        let definition = definition(row.get(0), row.get(1), row.get(2), row.get(3))?;
         let status = named("the status in table saga_log", row.get(4))?;
         Ok(Census { definition, status, count: row.get::<i64, _>(5).unsigned_abs() })
     });

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::{Connection, Row};
 use saga_core::Error;
 use saga_core::ports::Woken;
 use saga_core::record::{DefinitionRef, SagaId, SagaKey, Timestamp};
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::lease::run_out;
 use super::read::kept_since;
@@ -18,7 +17,7 @@ use crate::stored::{corrupt, to_column};
 /// How often settled sagas that are too old are looked for.
 const PRUNE_INTERVAL: Duration = Duration::from_millis(100);
 /// At most this many are pruned at a time, so that no append waits long for it.
-const PRUNED_MAX: i64 = 4_096;
+const PRUNED_MAX: usize = 4_096;
 
 /// The queues in which sagas wait, one for each definition and owner: those that are nobody's, this lease's, or of a lease that has ended.
 const LANES: &str = "\
@@ -51,32 +50,27 @@ pub(super) struct Wake<'a> {
     pub(super) max: usize,
 }
 
-pub(super) async fn wake(writer: &mut Writer, wake: Wake<'_>) -> Result<Vec<Woken>, Error> {
+pub(super) fn wake(writer: &mut Writer, wake: Wake<'_>) -> Result<Vec<Woken>, Error> {
     let now = writer.clock.now();
     if wake.definitions.iter().any(|definition| writer.known.number(definition).is_none()) {
-        writer.read_definitions().await?;
+        writer.read_definitions()?;
     }
     let numbers = wake.definitions.iter().filter_map(|definition| writer.known.number(definition));
     let numbers = format!("[{}]", numbers.map(|no| no.to_string()).collect::<Vec<_>>().join(","));
     let prune = (now >= writer.prune_at).then(|| kept_since(now, writer.idempotency_window));
-    let connection = writer.connection().await?;
-    let woken = transact(connection, &wake, numbers, now, prune).await;
-    match woken {
+    match transact(writer, &wake, numbers, now, prune) {
         Ok(done) => {
-            if prune.is_some() && done.pruned < PRUNED_MAX.unsigned_abs() {
+            if prune.is_some() && done.pruned < PRUNED_MAX {
                 writer.prune_at = now.after(PRUNE_INTERVAL);
             }
             if done.pruned + done.moved > 0 {
                 writer.committed();
             }
-            done.due
-                .ok_or_else(|| run_out(wake.owner, wake.epoch))?
-                .iter()
-                .map(woken_of(wake.epoch))
-                .collect()
+            let due = done.due.ok_or_else(|| run_out(wake.owner, wake.epoch))?;
+            due.into_iter().map(|due| due.woken(wake.epoch)).collect()
         }
         Err(error) => {
-            writer.roll_back().await;
+            writer.roll_back();
             Err(told("the saga log cannot say which sagas are due", error))
         }
     }
@@ -86,85 +80,105 @@ pub(super) async fn wake(writer: &mut Writer, wake: Wake<'_>) -> Result<Vec<Woke
 #[derive(Default)]
 struct Done {
     /// The due ones, unless the lease has run out.
-    due: Option<Vec<SqliteRow>>,
+    due: Option<Vec<Due>>,
     /// How many sagas were filed anew or taken over.
-    moved: u64,
-    pruned: u64,
+    moved: usize,
+    pruned: usize,
 }
 
-async fn transact(
-    connection: &mut SqliteConnection,
+fn transact(
+    writer: &Writer,
     wake: &Wake<'_>,
     definitions: String,
     now: Timestamp,
     prune: Option<i64>,
-) -> sqlx::Result<Done> {
-    let (epoch, now) = (wake.epoch as i64, to_column(now));
-    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+) -> rusqlite::Result<Done> {
+    let (epoch, now, connection) = (wake.epoch as i64, to_column(now), &writer.connection);
+    writer.begin()?;
     let alive = "SELECT 1 FROM saga_log_leases WHERE epoch = ? AND owner = ? AND until > ?";
-    let alive = sqlx::query(alive).bind(epoch).bind(Arc::clone(wake.owner)).bind(now);
     let mut done = Done::default();
-    if alive.fetch_optional(&mut *connection).await?.is_some() {
-        let lanes = sqlx::query(LANES).bind(definitions).bind(epoch).bind(now);
-        let lanes = lanes.fetch_all(&mut *connection).await?;
+    if connection.prepare_cached(alive)?.exists((epoch, &**wake.owner, now))? {
+        let mut lanes = connection.prepare_cached(LANES)?;
+        let lanes = lanes.query_map((definitions, epoch, now), |row| Ok((row.get(0)?, row.get(1)?)))?;
         let max = i64::try_from(wake.max).unwrap_or(i64::MAX);
-        let mut rows = Vec::new();
-        for lane in lanes {
-            let (due, refiled) = due_in(connection, (lane.get(0), lane.get(1)), now, max).await?;
-            rows.extend(due);
+        let mut all = Vec::new();
+        for lane in lanes.collect::<rusqlite::Result<Vec<_>>>()? {
+            let (due, refiled) = due_in(connection, lane, now, max)?;
+            all.extend(due);
             done.moved += refiled;
         }
-        rows.sort_by_key(|row| (row.get::<i64, _>(5), row.get::<i64, _>(0)));
-        rows.truncate(wake.max);
-        done.moved += take_over(connection, &rows, epoch).await?;
-        done.due = Some(rows);
+        all.sort_by_key(|due| (due.line_at, due.no));
+        all.truncate(wake.max);
+        done.moved += take_over(connection, &all, epoch)?;
+        done.due = Some(all);
     }
     if let Some(before) = prune {
-        let prune = sqlx::query(PRUNE).bind(before).bind(PRUNED_MAX);
-        done.pruned = prune.execute(&mut *connection).await?.rows_affected();
+        done.pruned = connection.prepare_cached(PRUNE)?.execute((before, PRUNED_MAX as i64))?;
     }
-    sqlx::raw_sql("COMMIT").execute(connection).await?;
+    writer.commit()?;
     Ok(done)
 }
 
 /// The due ones of a queue, the longest due first, and how many were filed anew for it.
-async fn due_in(
-    connection: &mut SqliteConnection,
+fn due_in(
+    connection: &Connection,
     (definition, owner): (i64, i64),
     now: i64,
     max: i64,
-) -> sqlx::Result<(Vec<SqliteRow>, u64)> {
+) -> rusqlite::Result<(Vec<Due>, usize)> {
+    let lane = (definition, owner, now, max);
     let mut all = 0;
     loop {
-        let bind = |sql| sqlx::query(sql).bind(definition).bind(owner).bind(now).bind(max);
-        let refiled = bind(REFILE).execute(&mut *connection).await?.rows_affected();
+        let refiled = connection.prepare_cached(REFILE)?.execute(lane)?;
         if refiled == 0 {
-            return Ok((bind(DUE).fetch_all(connection).await?, all));
+            let mut due = connection.prepare_cached(DUE)?;
+            let due = due.query_map(lane, Due::of)?.collect::<rusqlite::Result<_>>()?;
+            return Ok((due, all));
         }
         all += refiled;
     }
 }
 
-async fn take_over(connection: &mut SqliteConnection, rows: &[SqliteRow], epoch: i64) -> sqlx::Result<u64> {
-    let others = rows.iter().filter(|row| row.get::<i64, _>(4) != epoch);
-    let others: Vec<_> = others.map(|row| row.get::<i64, _>(0).to_string()).collect();
+fn take_over(connection: &Connection, due: &[Due], epoch: i64) -> rusqlite::Result<usize> {
+    let others = due.iter().filter(|due| due.owner != epoch);
+    let others: Vec<_> = others.map(|due| due.no.to_string()).collect();
     if others.is_empty() {
         return Ok(0);
     }
     let update = "UPDATE saga_log SET owner = ? WHERE no IN (SELECT value FROM json_each(?))";
-    let update = sqlx::query(update).bind(epoch).bind(format!("[{}]", others.join(",")));
-    Ok(update.execute(connection).await?.rows_affected())
+    connection.prepare_cached(update)?.execute((epoch, format!("[{}]", others.join(","))))
 }
 
-fn woken_of(epoch: u64) -> impl Fn(&SqliteRow) -> Result<Woken, Error> {
-    move |row| {
-        let (no, saga, id): (i64, String, String) = (row.get(0), row.get(1), row.get(2));
-        let id =
-            SagaId::new(id).map_err(|_| corrupt(format!("row {no} of table saga_log has no saga id")))?;
+/// A saga that is to be woken.
+struct Due {
+    no: i64,
+    saga: String,
+    id: String,
+    version: i64,
+    owner: i64,
+    line_at: i64,
+}
+
+impl Due {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            no: row.get(0)?,
+            saga: row.get(1)?,
+            id: row.get(2)?,
+            version: row.get(3)?,
+            owner: row.get(4)?,
+            line_at: row.get(5)?,
+        })
+    }
+
+    fn woken(self, epoch: u64) -> Result<Woken, Error> {
+        let no = self.no;
+        let id = SagaId::new(self.id)
+            .map_err(|_| corrupt(format!("row {no} of table saga_log has no saga id")))?;
         Ok(Woken {
-            key: SagaKey { saga: saga.into(), id },
-            version: row.get::<i64, _>(3).unsigned_abs(),
-            taken_over: row.get::<i64, _>(4).unsigned_abs() != epoch,
+            key: SagaKey { saga: self.saga.into(), id },
+            version: self.version.unsigned_abs(),
+            taken_over: self.owner.unsigned_abs() != epoch,
         })
     }
 }

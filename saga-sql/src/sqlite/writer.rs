@@ -1,18 +1,18 @@
-//! The one task that writes: it takes what has gathered, and commits it at once.
+//! The one thread that writes: it takes what has gathered, and commits it at once. It uses SQLite by its blocking interface: through an
+//! asynchronous one, each statement would be a round trip to a thread of its own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rusqlite::{Connection, OpenFlags};
 use saga_core::Error;
 use saga_core::ports::{Append, AppendError, Clock, Lease, Version, Woken};
 use saga_core::record::{DefinitionRef, Outline, Timestamp};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection, Row};
 use tokio::sync::{mpsc, oneshot};
 
-use super::program::Program;
+use super::config::SqliteLogConfig;
 use super::wake::Wake;
 use super::{append, lease, wake};
 use crate::error::told;
@@ -21,6 +21,9 @@ use crate::stored::write_outline;
 
 /// How many calls are taken together.
 const GATHER_MAX: usize = 256;
+
+/// How many statements stay prepared: all there are.
+const STATEMENTS_MAX: usize = 64;
 
 /// A call that writes.
 #[derive(Debug)]
@@ -59,12 +62,9 @@ const DESCRIBE: &str = "\
 
 #[derive(Debug)]
 pub(super) struct Writer {
-    /// `None` when its thread has died, until it is opened again.
-    connection: Option<SqliteConnection>,
-    options: SqliteConnectOptions,
+    pub(super) connection: Connection,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) idempotency_window: Duration,
-    pub(super) programs: Vec<Program>,
     pub(super) known: Known,
     /// When settled sagas that are too old are looked for next.
     pub(super) prune_at: Timestamp,
@@ -82,22 +82,30 @@ pub(super) struct Known {
 }
 
 impl Writer {
-    pub(super) fn new(
-        connection: SqliteConnection,
-        options: SqliteConnectOptions,
+    /// Opens the file, which is there, a second time.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub(super) fn open(
+        config: &SqliteLogConfig,
         clock: Arc<dyn Clock>,
         idempotency_window: Duration,
-    ) -> Self {
-        Self {
-            connection: Some(connection),
-            options,
+    ) -> rusqlite::Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&config.path, flags)?;
+        connection.busy_timeout(Duration::from_millis(config.busy_timeout_ms))?;
+        for (name, value) in config.pragmas() {
+            connection.pragma_update(None, name, value)?;
+        }
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        Ok(Self {
+            connection,
             clock,
             idempotency_window,
-            programs: Program::all(),
             known: Known::default(),
             prune_at: Timestamp::default(),
             commits: Arc::default(),
-        }
+        })
     }
 
     /// Something was written, and is durable.
@@ -105,124 +113,115 @@ impl Writer {
         self.commits.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+    /// Writes until nobody can ask any more, and closes the file. It blocks.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         let mut jobs = Vec::new();
-        while queue.recv_many(&mut jobs, GATHER_MAX).await > 0 {
-            self.work(&mut jobs).await;
+        while queue.blocking_recv_many(&mut jobs, GATHER_MAX) > 0 {
+            self.work(&mut jobs);
         }
-        if let Some(connection) = self.connection
-            && let Err(error) = connection.close().await
-        {
+        if let Err((_, error)) = self.connection.close() {
             tracing::warn!(%error, "the saga log's file could not be closed properly");
         }
     }
 
     /// Works jobs off in their order, the appends between two others together.
-    async fn work(&mut self, jobs: &mut Vec<Job>) {
+    fn work(&mut self, jobs: &mut Vec<Job>) {
         let mut batches = Vec::new();
         for job in jobs.drain(..) {
             if let Job::Append { batch, answer } = job {
                 batches.push((batch, answer));
                 continue;
             }
-            self.append(&mut batches).await;
-            self.other(job).await;
+            self.append(&mut batches);
+            self.other(job);
         }
-        self.append(&mut batches).await;
+        self.append(&mut batches);
     }
 
-    async fn append(&mut self, batches: &mut Batches) {
+    fn append(&mut self, batches: &mut Batches) {
         if batches.is_empty() {
             return;
         }
         let (parts, answers): (Vec<_>, Vec<_>) = batches.drain(..).unzip();
         let sizes: Vec<_> = parts.iter().map(Vec::len).collect();
-        let mut results = append::commit(self, parts.into_iter().flatten().collect()).await.into_iter();
+        let batch: Vec<_> = parts.into_iter().flatten().collect();
+        let mut results = append::commit(self, &batch).into_iter();
         for (size, answer) in sizes.into_iter().zip(answers) {
             // Whoever asked may be gone.
             let _gone = answer.send(results.by_ref().take(size).collect());
         }
     }
 
-    async fn other(&mut self, job: Job) {
+    fn other(&mut self, job: Job) {
         match job {
             Job::Append { .. } => unreachable!("appends go together"),
             Job::Lease { owner, epoch, ttl, answer } => {
-                let _gone = answer.send(lease::lease(self, &owner, epoch, ttl).await);
+                let _gone = answer.send(lease::lease(self, &owner, epoch, ttl));
             }
             Job::Release { owner, epoch, answer } => {
-                let _gone = answer.send(lease::release(self, &owner, epoch).await);
+                let _gone = answer.send(lease::release(self, &owner, epoch));
             }
             Job::Wake { owner, epoch, definitions, max, answer } => {
                 let wake = Wake { owner: &owner, epoch, definitions: &definitions, max };
-                let _gone = answer.send(wake::wake(self, wake).await);
+                let _gone = answer.send(wake::wake(self, wake));
             }
             Job::Describe { outlines, answer } => {
-                let _gone = answer.send(self.describe(outlines).await);
+                let _gone = answer.send(self.describe(outlines));
             }
         }
     }
 
-    /// The connection, opened again if it has died.
-    pub(super) async fn connection(&mut self) -> Result<&mut SqliteConnection, Error> {
-        if self.connection.is_none() {
-            let opened = self.options.connect().await;
-            let opened = opened.map_err(|error| told("the saga log's file cannot be opened again", error))?;
-            self.connection = Some(opened);
-        }
-        Ok(self.connection.as_mut().expect("it is open"))
+    pub(super) fn begin(&self) -> rusqlite::Result<()> {
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute(()).map(drop)
+    }
+
+    pub(super) fn commit(&self) -> rusqlite::Result<()> {
+        self.connection.prepare_cached("COMMIT")?.execute(()).map(drop)
     }
 
     /// After a failure: nothing of the transaction stays.
-    pub(super) async fn roll_back(&mut self) {
-        if let Some(connection) = &mut self.connection {
-            // It fails where there is no transaction any more, because SQLite has rolled it back by itself.
-            let _none = sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await;
-            if connection.ping().await.is_err() {
-                self.connection = None;
-            }
+    pub(super) fn roll_back(&self) {
+        // SQLite may have rolled it back by itself.
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::warn!(%error, "a transaction of the saga log could not be rolled back");
         }
     }
 
-    /// The numbers of these definitions, which get one if they have none.
-    pub(super) async fn number(&mut self, definitions: &[&DefinitionRef]) -> Result<(), Error> {
-        for definition in definitions {
-            if self.known.numbers.contains_key(*definition) {
-                continue;
-            }
-            let connection = self.connection().await?;
-            let insert = "INSERT INTO saga_log_definitions (name, version, digest) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
-            let insert = sqlx::query(insert)
-                .bind(Arc::clone(&definition.name))
-                .bind(i64::from(definition.version))
-                .bind(definition.digest.to_string());
-            let inserted = insert.execute(&mut *connection).await;
-            inserted.map_err(|error| told(format!("definition {definition} cannot be filed"), error))?;
-            self.read_definitions().await?;
+    /// Sees to it that a definition has a number.
+    pub(super) fn number(&mut self, definition: &DefinitionRef) -> Result<(), Error> {
+        if self.known.numbers.contains_key(definition) {
+            return Ok(());
         }
-        Ok(())
+        let insert = "INSERT INTO saga_log_definitions (name, version, digest) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
+        let row = (&*definition.name, definition.version, definition.digest.to_string());
+        let inserted = self.connection.execute(insert, row);
+        inserted.map_err(|error| told(format!("definition {definition} cannot be filed"), error))?;
+        self.read_definitions()
     }
 
     /// Keeps what definitions look like.
-    async fn describe(&mut self, outlines: Vec<Outline>) -> Result<(), Error> {
+    fn describe(&self, outlines: Vec<Outline>) -> Result<(), Error> {
         for outline in outlines {
             let id = &outline.definition;
+            let row = (&*id.name, id.version, id.digest.to_string(), write_outline(&outline)?);
             let failed = |error| told(format!("definition {id} cannot be described in the saga log"), error);
-            let connection = self.connection().await?;
-            let describe = sqlx::query(DESCRIBE).bind(Arc::clone(&id.name)).bind(i64::from(id.version));
-            let describe = describe.bind(id.digest.to_string()).bind(write_outline(&outline)?);
-            describe.execute(&mut *connection).await.map_err(failed)?;
+            self.connection.execute(DESCRIBE, row).map_err(failed)?;
         }
         Ok(())
     }
 
     /// Reads all definitions that the log knows: they are few.
-    pub(super) async fn read_definitions(&mut self) -> Result<(), Error> {
-        let connection = self.connection().await?;
-        let query = sqlx::query("SELECT no, name, version, digest FROM saga_log_definitions");
-        let rows = query.fetch_all(&mut *connection).await;
-        for row in rows.map_err(|error| told("the definitions in the saga log cannot be read", error))? {
-            let (no, definition) = definition_of(&row)?;
+    pub(super) fn read_definitions(&mut self) -> Result<(), Error> {
+        let failed = |error| told("the definitions in the saga log cannot be read", error);
+        let query = "SELECT no, name, version, digest FROM saga_log_definitions";
+        let mut query = self.connection.prepare_cached(query).map_err(failed)?;
+        let mut rows = query.query(()).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let text = |at: usize| row.get::<_, String>(at).map_err(failed);
+            let no = row.get(0).map_err(failed)?;
+            let definition = definition(no, text(1)?, row.get(2).map_err(failed)?, &text(3)?)?;
             self.known.numbers.insert(definition.clone(), no);
             self.known.definitions.insert(no, definition);
         }
@@ -240,10 +239,4 @@ impl Known {
     pub(super) fn definition(&self, no: i64) -> Option<&DefinitionRef> {
         self.definitions.get(&no)
     }
-}
-
-/// A row of the table of definitions: no, name, version, digest.
-pub(super) fn definition_of(row: &sqlx::sqlite::SqliteRow) -> Result<(i64, DefinitionRef), Error> {
-    let no = row.get(0);
-    Ok((no, definition(no, row.get(1), row.get(2), row.get(3))?))
 }
