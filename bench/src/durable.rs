@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::load::{Load, Parts};
 use crate::process::cpu_time;
-use crate::store::{Store, clean, of_this_run};
+use crate::store::{Store, clean, of_this_run, refuse_used};
 
 const RUNS: usize = 5;
 const RUN: Duration = Duration::from_secs(3);
@@ -28,6 +28,7 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 async fn measure(url: &str) {
     let scheme = url.split(':').next().unwrap_or_default();
     let own = of_this_run(url);
+    refuse_used(&own);
     let (store, log) = Store::open(&own).await;
     println!("saga-rs {}; {}; bus and inbox in memory", env!("CARGO_PKG_VERSION"), store.promise().await);
     let probed_before = probe();

@@ -55,7 +55,6 @@ impl Parts {
     pub(crate) fn new(in_flight_max: usize) -> Self {
         let mut options = CoordinatorOptions::default();
         options.sagas_in_flight_max = in_flight_max;
-        if let Ok(n) = std::env::var("AIF") { options.appends_in_flight_max = n.parse().unwrap(); }
         options.sagas_cached_max = in_flight_max.max(options.sagas_cached_max);
         Self {
             bus: MemoryBus::new(),

@@ -104,6 +104,14 @@ pub(crate) fn of_this_run(url: &str) -> String {
     format!("{url}{joint}schema=bench_{}", std::process::id())
 }
 
+/// Ends the program if the file is there: it may know the sagas already, which would then end without having run.
+pub(crate) fn refuse_used(url: &str) {
+    if let Some(file) = url.strip_prefix("sqlite:").filter(|file| std::path::Path::new(file).exists()) {
+        eprintln!("{file} is there already: name a new file");
+        std::process::exit(2);
+    }
+}
+
 /// Drops what [`of_this_run`] had made.
 pub(crate) async fn clean(url: &str) {
     let schema = format!("bench_{}", std::process::id());

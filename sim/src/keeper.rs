@@ -139,7 +139,7 @@ fn coordinator(
     options.sagas_cached_max = setup.sagas_cached_max;
     if setup.is_narrow {
         (options.read_batch_max, options.unsettled_max) = (1, 2);
-        (options.append_batch_max, options.appends_in_flight_max) = (1, 1);
+        options.append_batch_max = 1;
         (options.callbacks_in_flight_max, options.wake_batch_max) = (1, 1);
     }
     options.callback_time_max = Duration::from_secs(5);

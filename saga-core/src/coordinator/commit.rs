@@ -17,25 +17,28 @@ pub(super) struct Appended {
 }
 
 impl Engine {
-    /// Commits what there is, unless enough commits are under way: then what comes until one ends goes together.
+    /// Commits what there is, unless a commit is under way: then what comes until it ends goes together.
     pub(super) fn commit(&mut self) {
-        while !self.to_append.is_empty() && self.appends_in_flight < self.shared.options.appends_in_flight_max
-        {
-            let rest = self.to_append.len().min(self.shared.options.append_batch_max);
-            let batch: Vec<_> = self.to_append.drain(..rest).collect();
-            let keys = batch.iter().map(|append| append.key.clone()).collect();
-            let log = Arc::clone(&self.shared.log);
-            self.appends_in_flight += 1;
-            self.push_awaited(async move {
-                let results = log.append(batch).await;
-                Happening::Appended(Appended { keys, results })
-            });
+        if self.to_append.is_empty() || self.is_appending {
+            return;
         }
+        let count = self.to_append.len().min(self.shared.options.append_batch_max);
+        let batch: Vec<_> = self.to_append.drain(..count).collect();
+        let keys = batch.iter().map(|append| append.key.clone()).collect();
+        let log = Arc::clone(&self.shared.log);
+        self.is_appending = true;
+        self.push_awaited(async move {
+            let results = log.append(batch).await;
+            Happening::Appended(Appended { keys, results })
+        });
     }
 
     pub(super) fn appended(&mut self, appended: Appended) {
         self.under_way -= 1;
-        self.appends_in_flight -= 1;
+        self.is_appending = false;
+        // The log is not kept waiting for the consequences.
+        self.decide_queued();
+        self.commit();
         let mut batch = Batch::default();
         let mut failed = Vec::new();
         for (key, result) in appended.keys.into_iter().zip(appended.results) {

@@ -15,7 +15,7 @@ use crate::record::{Entry, Fact, NamedVerb, Operation, SagaKey, Status, Timestam
 impl Engine {
     /// Decides when a group commit can begin, and not before: what comes in until then for one saga goes with one append.
     pub(super) fn decide_queued(&mut self) {
-        if self.appends_in_flight >= self.shared.options.appends_in_flight_max {
+        if self.is_appending {
             return;
         }
         while let Some(key) = self.queue.pop_front() {

@@ -149,7 +149,8 @@ pub(super) struct Engine {
     /// Appends to go with the next group commit.
     pub(super) to_append: Vec<crate::ports::Append>,
     pub(super) to_settle: Vec<Settling>,
-    pub(super) appends_in_flight: usize,
+    /// One at a time: another beside it would take sagas away from the next, and cost the log more for each.
+    pub(super) is_appending: bool,
     /// How many sagas count against the admission limit.
     pub(super) admitted: usize,
     /// Starts that wait for room. Nothing more is read of their kind until it is empty.
@@ -190,7 +191,7 @@ impl Engine {
             to_load: Vec::new(),
             to_append: Vec::new(),
             to_settle: Vec::new(),
-            appends_in_flight: 0,
+            is_appending: false,
             admitted: 0,
             admission: VecDeque::new(),
             held_back: Vec::new(),

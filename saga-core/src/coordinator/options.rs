@@ -21,8 +21,6 @@ pub struct CoordinatorOptions {
     pub unsettled_max: usize,
     /// How many sagas are appended to in one group commit. Default 4,096.
     pub append_batch_max: usize,
-    /// How many group commits may be under way at once. Default 2.
-    pub appends_in_flight_max: usize,
     /// How many callbacks may be under way at once. Default 64.
     pub callbacks_in_flight_max: usize,
     /// After this long without an answer a callback's attempt has failed. Default 30 s.
@@ -61,7 +59,6 @@ impl Default for CoordinatorOptions {
             read_batch_max: 512,
             unsettled_max: 16_384,
             append_batch_max: 4_096,
-            appends_in_flight_max: 2,
             callbacks_in_flight_max: 64,
             callback_time_max: Duration::from_secs(30),
             lease_ttl: Duration::from_secs(10),
