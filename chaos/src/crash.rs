@@ -177,6 +177,9 @@ impl Stand {
 
     /// Puts into the outbox what is started by it.
     async fn place(&self) -> Result<(), Failure> {
+        if self.args.bus != "memory:" {
+            load::declare(&*saga::connect(&self.args.bus).await?).await?;
+        }
         let topic = Topic::new(TRIGGER)?;
         let jobs = jobs(&self.args.bus).into_iter().filter(|(_, way)| *way == Way::Outbox);
         let messages: Vec<Message> =

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use crate::args::Args;
 use crate::bus::Bus;
-use crate::checkout::{ORDER_ABANDONED, ORDER_COMPLETE, ORDER_PLACED, ORDER_ROLLED_BACK};
+use crate::checkout::{COORDINATORS, ORDER_ABANDONED, ORDER_COMPLETE, ORDER_PLACED, ORDER_ROLLED_BACK};
 use crate::lines::{Line, Lines};
 use crate::order::Order;
 use crate::progress::with_trouble;
@@ -92,10 +92,11 @@ pub(crate) async fn run(
 
 async fn subscribe(bus: &dyn EventBus, topic: &str) -> Result<Arc<dyn Subscription>, saga::Error> {
     let topic = Topic::new(topic).expect("it is a name");
-    let group = Group { name: GROUP.into(), start: GroupStart::Earliest };
-    let declaration = Declaration { topic: topic.clone(), kind: TopicKind::Events, groups: vec![group] };
+    let group = |name: &str| vec![Group { name: name.into(), start: GroupStart::Earliest }];
+    let declaration = Declaration { topic: topic.clone(), kind: TopicKind::Events, groups: group(GROUP) };
     let orders = Topic::new(ORDER_PLACED).expect("it is a name");
-    let orders = Declaration { topic: orders, kind: TopicKind::Events, groups: Vec::new() };
+    // The coordinators may not be there yet, and RabbitMQ keeps an order only for groups that it knows.
+    let orders = Declaration { topic: orders, kind: TopicKind::Events, groups: group(COORDINATORS) };
     bus.declare(&[declaration, orders]).await?;
     let spec = SubscriptionSpec { topic, group: GROUP.into(), in_flight_max: 1_024, key_order: false };
     bus.subscribe(spec).await

@@ -44,10 +44,10 @@ pub(super) async fn readers(shared: &Shared) -> Result<Vec<Reader>, Error> {
     let mut declarations = Vec::<Declaration>::new();
     let mut purposes = Vec::new();
     for definition in shared.registry.newest_of_each() {
-        let group: Arc<str> = format!("{}.coordinator", definition.id.name).into();
+        let group = definition.group();
         let mut read = |topic: &Topic, kind: TopicKind, purpose: Purpose| {
             declare(&mut declarations, topic, kind, Some(&group));
-            purposes.push((topic.clone(), Arc::clone(&group), purpose));
+            purposes.push((topic.clone(), Arc::clone(&group.name), purpose));
         };
         for (index, trigger) in definition.triggers.iter().enumerate() {
             read(&trigger.topic, TopicKind::Events, Purpose::Trigger(Arc::clone(definition), index));
@@ -58,10 +58,14 @@ pub(super) async fn readers(shared: &Shared) -> Result<Vec<Reader>, Error> {
     }
     for definition in shared.registry.all() {
         // Versions may differ in their topic for replies; instances of the older ones still get theirs.
-        let reader: Arc<str> = format!("{}.coordinator", definition.id.name).into();
+        let reader = definition.group();
         if !purposes.iter().any(|(topic, _, _)| *topic == definition.replies) {
             declare(&mut declarations, &definition.replies, TopicKind::Commands, Some(&reader));
-            purposes.push((definition.replies.clone(), reader, Purpose::Replies(Arc::clone(definition))));
+            purposes.push((
+                definition.replies.clone(),
+                reader.name,
+                Purpose::Replies(Arc::clone(definition)),
+            ));
         }
         for announcement in definition.announcements.values() {
             declare(&mut declarations, &announcement.topic, TopicKind::Events, None);
@@ -97,8 +101,8 @@ fn group(name: &str) -> Group {
 }
 
 /// A topic that is announced on and read is declared once, with its reader.
-fn declare(all: &mut Vec<Declaration>, topic: &Topic, kind: TopicKind, reader: Option<&Arc<str>>) {
-    let groups = reader.map(|name| group(name));
+fn declare(all: &mut Vec<Declaration>, topic: &Topic, kind: TopicKind, reader: Option<&Group>) {
+    let groups = reader.cloned();
     match all.iter_mut().find(|known| known.topic == *topic) {
         Some(known) => known.groups.extend(groups.filter(|group| !known.groups.contains(group))),
         None => all.push(Declaration { topic: topic.clone(), kind, groups: groups.into_iter().collect() }),

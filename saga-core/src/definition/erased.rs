@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::edges::{AnnouncementEdge, CancelEdge, ReplyEdge, TriggerEdge};
 use crate::contract::Kind;
-use crate::ports::Callback;
+use crate::ports::{Callback, Group, GroupStart};
 use crate::record::{Announcement, DefinitionRef, Ending, Payload, Retry, StepIndex, Topic};
 
 /// How long steps already in flight may still finish once one has failed. No step is dispatched after the first failure.
@@ -83,6 +83,11 @@ impl Definition {
     /// Its name, version and digest.
     pub const fn id(&self) -> &DefinitionRef {
         &self.id
+    }
+
+    /// The group as which its coordinators, of every version, read their topics.
+    pub(crate) fn group(&self) -> Group {
+        Group { name: format!("{}.coordinator", self.id.name).into(), start: GroupStart::Earliest }
     }
 
     /// The names of its steps, in order of declaration.

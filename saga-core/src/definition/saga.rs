@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use super::builder::SagaBuilder;
 use super::canonical::canonical;
 use super::erased::Definition;
 use crate::error::{Error, ErrorKind};
-use crate::record::{DefinitionRef, Digest, Payload, SagaId};
+use crate::ports::{Declaration, TopicKind};
+use crate::record::{DefinitionRef, Digest, Payload, SagaId, Topic};
 use crate::wire::{Message, attributes};
 
 /// A saga: steps in different services that end either all done or all undone. Cloning shares it.
@@ -130,6 +132,25 @@ impl<In> Saga<In> {
     /// The version its author gave it.
     pub fn version(&self) -> u32 {
         self.id().version
+    }
+
+    /// The topics that start and cancel this saga, and the group as which its coordinators read them, for
+    /// [`EventBus::declare`](crate::ports::EventBus::declare).
+    ///
+    /// A coordinator declares them when it starts. Whoever publishes there and may be the first should, too: RabbitMQ keeps an event only for
+    /// the groups that it knows.
+    pub fn declarations(&self) -> Vec<Declaration> {
+        let Definition { triggers, cancels, .. } = &*self.definition;
+        let topics =
+            triggers.iter().map(|trigger| &trigger.topic).chain(cancels.iter().map(|cancel| &cancel.topic));
+        let topics: BTreeSet<_> = topics.collect();
+        let groups = vec![self.definition.group()];
+        let declared = |topic: &Topic| Declaration {
+            topic: topic.clone(),
+            kind: TopicKind::Events,
+            groups: groups.clone(),
+        };
+        topics.into_iter().map(declared).collect()
     }
 
     /// A fingerprint of its steps: their order, names, contracts, topics, kinds, and what each waits for. Deadlines, retries and closures do

@@ -128,7 +128,7 @@ impl<DB: OutboxDatabase> Outbox<DB> {
     }
 
     /// What publishes these messages on a bus. Any number of relays may run, in this process and others; the topics must have been declared
-    /// by whoever reads them.
+    /// by whoever reads them, or here: see [`Saga::declarations`](saga_core::Saga::declarations).
     pub fn relay(&self, bus: Arc<dyn EventBus>) -> Relay<DB> {
         Relay::new(self.clone(), bus)
     }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::definition::{CancelRequest, ForeignReply, StartRequest};
-use crate::ports::Ended;
+use crate::ports::{Ended, Group, GroupStart, TopicKind};
 use crate::record::{
     Action, Announcement, Ending, MessageId, Report, RunId, SagaId, SagaKey, Timestamp, Topic,
 };
@@ -67,6 +67,22 @@ fn a_start_message_is_what_the_default_trigger_reads() {
     let refused = |saga: &Saga<Order>, id| saga.start_message(id, &order()).unwrap_err().to_string();
     assert!(refused(&saga, "").contains("saga id \"\" is empty"));
     assert!(refused(&with(|_| ()), "1").contains("add trigger_default(\"checkout.start\")"));
+}
+
+#[test]
+fn what_starts_and_cancels_it_can_be_declared_by_whoever_publishes_first() {
+    let saga = with(|saga| {
+        saga.trigger_default("checkout.start");
+        saga.cancel_on("checkout.cancel", |_| Err("not this one".into()));
+        saga.announce(Announcement::Completed, "checkout.done", |_, _| "done");
+    });
+    let declarations = saga.declarations();
+    let topics: Vec<_> = declarations.iter().map(|declaration| declaration.topic.as_str()).collect();
+    assert_eq!(topics, ["checkout.cancel", "checkout.start"]);
+    let group = Group { name: "checkout.coordinator".into(), start: GroupStart::Earliest };
+    for declaration in declarations {
+        assert_eq!((declaration.kind, declaration.groups), (TopicKind::Events, vec![group.clone()]));
+    }
 }
 
 #[test]
