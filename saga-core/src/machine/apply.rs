@@ -294,7 +294,7 @@ impl State {
     }
 
     fn operated(&mut self, verb: &Verb, at: Timestamp) {
-        if matches!(self.phase, Phase::Ended { .. }) && matches!(self.callback, Callback::Refused(_)) {
+        if matches!(self.callback, Callback::Refused(_)) {
             match verb {
                 Verb::Retry { .. } => self.callback = Callback::Owed { attempts: 0, next_at: at },
                 Verb::Abandon => self.callback = Callback::GivenUp,

@@ -1,8 +1,8 @@
 //! Announcements and callbacks of a saga that has ended.
 
 use super::*;
-use crate::ports::MockCallback;
-use crate::record::{Announcement, Ending, Retry};
+use crate::ports::{Ended, MockCallback};
+use crate::record::{Announcement, Cause, Ending, MessageId, Retry, SagaId, SagaKey};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -37,6 +37,7 @@ fn announcement_and_callback_are_recorded_in_either_order() {
         assert_eq!(play.event(second.clone()).unwrap().len(), 1);
         let settled = play.saga.settled().unwrap();
         assert_eq!((settled.ending, settled.cause), (Ending::Completed, None));
+        assert_eq!((settled.run, settled.input_digest), (play.saga.run(), play.saga.input_digest()));
         play.owes(NOTHING);
         assert_eq!(play.event(first), Ok(vec![]));
         assert_eq!(play.event(second), Ok(vec![]));
@@ -85,6 +86,40 @@ fn a_callback_without_an_answer_is_made_again_after_a_delay() {
     assert!(play.saga.is_due_again(play.saga.owed()[0], None, not_before, &Resend::DEFAULT));
     play.event(Event::CallbackAnswered).unwrap();
     assert!(play.saga.settled().is_some());
+}
+
+#[test]
+fn a_callback_that_nobody_has_answered_yet_is_made_again_at_the_next_resend() {
+    let mut play = completed();
+    play.event(Event::Announced(Announcement::Completed)).unwrap();
+    assert_eq!(play.wake_in(), Some(5 * SECOND));
+    play.now = play.now.after(4 * SECOND);
+    assert_eq!(play.wake_in(), Some(SECOND));
+}
+
+/// What callbacks and announcements are told.
+fn told(play: &Play) -> Ended {
+    let key = SagaKey { saga: "play".into(), id: SagaId::new("7").unwrap() };
+    play.saga.ended(key, MessageId::new("1"))
+}
+
+#[test]
+fn who_hears_of_a_saga_is_told_why_and_when_it_turned_back_and_when_it_ended() {
+    let mut play = Play::of(|saga| {
+        saga.step(&A, |n| *n);
+        saga.announce(Announcement::Unwinding, "news", |_, _| ());
+    });
+    play.wakes_after(1);
+    let failed = Cause::Failed { step: play.index("a"), reason: "gave up".into() };
+    play.fails("a");
+    let turned_at = play.now;
+    play.wakes_after(1);
+    play.event(Event::Announced(Announcement::Unwinding)).unwrap();
+    let Ended { ending, cause, at, .. } = told(&play);
+    assert_eq!((ending, cause, at), (Ending::RolledBack, Some(failed), turned_at));
+    play.undone("a");
+    assert_eq!(told(&play).at, play.now);
+    assert_eq!(play.saga.turned_at(), play.now);
 }
 
 #[test]

@@ -23,6 +23,29 @@ fn forked(policy: FailurePolicy) -> Play {
     })
 }
 
+/// The same saga, started in a trace and with this input.
+fn started(play: &Play, input: &'static str) -> Instance {
+    let (definition, run) = (Arc::clone(play.saga.definition()), RunId::from_u128(2));
+    Instance::start(definition, run, input.into(), Some("00-1-2-01".into()), play.now).0
+}
+
+#[test]
+fn how_a_saga_was_started_is_kept() {
+    let play = Play::of(joined);
+    let saga = started(&play, "9");
+    assert_eq!((saga.run(), saga.started_at()), (RunId::from_u128(2), play.now));
+    assert_eq!((saga.input(), saga.traceparent().map(|text| &**text)), (&"9".into(), Some("00-1-2-01")));
+    assert_eq!(play.saga.traceparent(), None);
+    assert_eq!(saga.version(), 3, "started, and two dispatches");
+}
+
+#[test]
+fn a_start_with_another_input_is_told_from_a_repeated_one() {
+    let play = Play::of(joined);
+    assert_eq!(started(&play, "7").input_digest(), play.saga.input_digest());
+    assert_ne!(started(&play, "8").input_digest(), play.saga.input_digest());
+}
+
 #[test]
 fn steps_without_dependencies_fan_out_at_once() {
     let play = Play::of(joined);
@@ -205,6 +228,16 @@ fn a_record_of_another_definition_is_corrupt() {
     let twice: Vec<_> = play.record.iter().chain(&play.record[1..2]).collect();
     let error = Instance::replay(Arc::clone(play.saga.definition()), twice).unwrap_err();
     assert_eq!(error.position, 3, "{error}");
+}
+
+#[test]
+fn a_step_that_its_record_dispatched_out_of_turn_is_not_dispatched_again() {
+    let play = Play::of(joined);
+    let record = [play.record[0].clone(), play.record[2].clone()];
+    let mut saga = Instance::replay(Arc::clone(play.saga.definition()), &record).unwrap();
+    assert_eq!(saga.owed().len(), 1, "b is sent");
+    assert_eq!(saga.decide(NO_DEADLINES, play.now), Ok(vec![play.record[1].clone()]), "only a is missing");
+    assert_eq!(saga.owed(), play.saga.owed());
 }
 
 #[test]

@@ -160,9 +160,14 @@ impl Play {
     }
 
     fn hold(&mut self, input: crate::record::HeldInput) {
-        let held = Entry { at: self.now, fact: Fact::Held { input } };
-        self.saga.apply(&held).unwrap();
-        self.record.push(held);
+        self.stored(Fact::Held { input });
+    }
+
+    /// The record says so, whoever wrote it.
+    fn stored(&mut self, fact: Fact) {
+        let entry = Entry { at: self.now, fact };
+        self.saga.apply(&entry).unwrap();
+        self.record.push(entry);
     }
 
     fn shown(&self, effect: Effect) -> String {

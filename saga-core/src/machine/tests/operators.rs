@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::definition::FailurePolicy;
 use crate::machine::StepState;
+use crate::record::{HeldInput, NamedVerb};
 
 /// A saga whose undo of `a` is stuck; `b`, which comes before it, waits.
 fn stuck() -> Play {
@@ -116,11 +117,40 @@ fn a_resolution_to_go_forward_with_is_void_once_the_saga_turns_back() {
     play.is(Status::RolledBack);
 }
 
+/// Its pivot is being resolved so, which no operator is allowed while it is in flight: only a record that was tampered with says it.
+fn wrongly_resolving(resolution: Resolution) -> Play {
+    let mut play = paying();
+    play.succeeds("mail", 1);
+    play.stored(Fact::Resolving { step: play.index("pay"), round: 2, resolution });
+    play
+}
+
+#[test]
+fn a_step_that_is_done_by_its_record_stays_done_whatever_it_was_resolved_as() {
+    for resolution in [done(3), Resolution::NoEffect] {
+        let mut play = wrongly_resolving(resolution);
+        play.stored(Fact::Succeeded { step: play.index("pay"), output: Payload::from("4") });
+        play.fenced("pay", FenceAnswer::Unknown);
+        play.owes(["execute ship"]);
+        assert_eq!(play.input_of("ship"), 4);
+    }
+}
+
+#[test]
+fn a_step_in_flight_that_its_record_resolves_as_without_effect_is_not_waited_for() {
+    let mut play = wrongly_resolving(Resolution::NoEffect);
+    play.fenced("pay", FenceAnswer::Unknown);
+    play.owes(["undo a"]);
+}
+
 #[test]
 fn a_resolution_must_fit_the_step() {
     let mut play = stuck();
-    not_allowed(play.resolves("a", done(1)));
     not_allowed(play.resolves("a", Resolution::NoEffect));
+    assert_eq!(
+        not_allowed(play.resolves("a", done(1))),
+        "a compensatable step that is being undone cannot be resolved like that"
+    );
     assert_eq!(not_allowed(play.resolves("b", Resolution::Undone)), "step b is not waiting for a decision");
     not_allowed(play.operates(Verb::Resolve { step: StepIndex(9), resolution: Resolution::Undone }));
     let mut play = paying();
@@ -129,7 +159,10 @@ fn a_resolution_must_fit_the_step() {
     not_allowed(play.resolves("pay", Resolution::Undone));
     not_allowed(play.resolves("pay", Resolution::Done { output: garbage() }));
     play.fails("mail");
-    not_allowed(play.resolves("mail", Resolution::NoEffect));
+    assert_eq!(
+        not_allowed(play.resolves("mail", Resolution::NoEffect)),
+        "a no-undo step that is going forward cannot be resolved like that"
+    );
     play.owes(NOTHING);
 }
 
@@ -151,6 +184,32 @@ fn nothing_is_sealed_any_more_once_the_saga_is_abandoned() {
     play.operates(Verb::Abandon).unwrap();
     play.owes(NOTHING);
     assert_eq!(play.fenced("a", FenceAnswer::Unknown), []);
+}
+
+fn held(verb: NamedVerb) -> HeldInput {
+    HeldInput::Operate { verb, who: "ann".into(), why: "because".into() }
+}
+
+#[test]
+fn what_is_held_of_operators_is_done_at_the_next_wake_or_its_refusal_recorded() {
+    let mut play = stuck();
+    for step in ["b", "gone", "a"] {
+        play.hold(held(NamedVerb::Retry { step: Some(step.into()) }));
+    }
+    let facts = play.event(NO_DEADLINES).unwrap();
+    let refusals = facts.iter().filter_map(|fact| match fact {
+        Fact::OperationRefused { reason, .. } => Some(&**reason),
+        _ => None,
+    });
+    assert_eq!(refusals.collect::<Vec<_>>(), ["step b is not stuck", "there is no step gone"]);
+    play.owes(["undo a in round 2"]);
+    play.undo_fails("a");
+    play.hold(held(NamedVerb::Resolve { step: "a".into(), resolution: Resolution::Undone }));
+    play.wakes_after(0);
+    play.owes(["fence a in round 3"]);
+    play.hold(held(NamedVerb::Abandon));
+    play.wakes_after(0);
+    play.is(Status::Abandoned);
 }
 
 #[test]

@@ -53,7 +53,9 @@ fn a_step_without_an_answer_is_undone_without_an_output() {
 fn a_success_that_cannot_be_decoded_is_a_failure_that_keeps_the_raw_output() {
     let mut play = chain();
     let facts = play.garbles("a");
-    assert!(matches!(&facts[0], Fact::Failed { raw: Some(raw), .. } if *raw == garbage()), "{facts:?}");
+    let Fact::Failed { reason, raw: Some(raw), .. } = &facts[0] else { panic!("{facts:?}") };
+    assert!(reason.starts_with("it succeeded with an output that cannot be decoded: "), "{reason}");
+    assert_eq!(*raw, garbage());
     play.owes(["undo a"]);
     assert_eq!(play.saga.known(play.index("a")), Known::Failed);
 }

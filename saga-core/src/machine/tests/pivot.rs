@@ -162,8 +162,11 @@ fn what_was_in_flight_goes_on_when_the_saga_goes_forward() {
     let mut play = paying();
     play.wakes_after(30);
     play.wakes_after(10);
+    let before = play.record.len();
     play.fenced("pay", found_done(4));
     play.owes(["execute mail", "execute ship"]);
+    let newly_owed = play.saga.newly_owed(&play.record[before..]);
+    assert_eq!(newly_owed, play.saga.owed(), "what was in flight is sent again at once");
     play.succeeds("mail", 1);
     play.succeeds("ship", 1);
     play.is(Status::Completed);
