@@ -18,6 +18,21 @@ fn a_live_claim_makes_everyone_else_wait_for_the_rest_of_it() {
 }
 
 #[test]
+fn a_row_is_held_until_its_claim_is_completed_or_its_time_is_up() {
+    let mut bench = bench();
+    let at = Timestamp::from_millis;
+    assert_eq!((bench.row.held_until(), bench.row.is_held(at(1_000))), (None, false));
+    let (token, ..) = bench.run(Execute, 1);
+    assert_eq!(bench.row.held_until(), Some(at(1_010)));
+    assert_eq!(
+        [1_000, 1_009, 1_010, 1_011].map(|now| bench.row.is_held(at(now))),
+        [true, true, false, false]
+    );
+    let _ = bench.end(token, Again);
+    assert_eq!((bench.row.held_until(), bench.row.is_held(at(1_000))), (None, false));
+}
+
+#[test]
 fn executing_again_replays_the_stored_verdict() {
     for report in [done(1), rejected(), failed()] {
         let mut bench = bench().executed(1, Final(report.clone()));
@@ -127,13 +142,14 @@ fn a_step_that_was_undone_is_not_executed() {
 #[test]
 fn what_was_sealed_after_an_unknown_attempt_is_not_called_rejected() {
     let attempted = bench().executed(1, Again).undid(1, Again);
+    let heard_of = Bench { known: Known::Failed, ..bench() }.undid(1, Again);
     let mut unproven = bench();
     unproven.known = Known::Failed;
     let _ = unproven.replies(Fence, 1);
     let mut lost = bench();
     lost.known = Known::Succeeded(output(1));
     let _ = lost.replies(Fence, 1);
-    for mut bench in [attempted, unproven, lost] {
+    for mut bench in [attempted, heard_of, unproven, lost] {
         assert!(matches!(bench.replies(Execute, 1), Report::Failed { .. }));
     }
 }

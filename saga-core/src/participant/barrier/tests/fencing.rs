@@ -40,6 +40,13 @@ fn a_fence_is_answered_the_same_in_its_round() {
 }
 
 #[test]
+fn what_was_fenced_before_it_ran_is_called_rejected() {
+    let mut bench = bench();
+    assert_eq!(bench.replies(Fence, 1), fenced(FenceAnswer::NoEffect));
+    assert!(matches!(bench.replies(Execute, 1), Report::Rejected { .. }));
+}
+
+#[test]
 fn nothing_runs_after_a_fence_but_an_operators_retry() {
     let mut bench = bench().executed(1, Again);
     let _ = bench.replies(Fence, 2);

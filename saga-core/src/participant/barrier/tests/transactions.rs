@@ -32,6 +32,7 @@ fn an_undo_after_attempts_that_stored_nothing_has_nothing_to_undo() {
         matches!(bench.replies(Action::Execute, 1), Report::Rejected { .. }),
         "it will not happen any more"
     );
+    assert_eq!(bench.end(late, Performed::Again), Completed::Overtaken, "it has left nothing to undo");
 }
 
 #[test]
@@ -63,4 +64,13 @@ fn a_verdict_that_was_stored_with_its_effect_is_undone() {
     assert_eq!(bench.end(token, Performed::Final(done.clone())), Completed::Reply(done.clone()));
     assert_eq!(bench.end(token, Performed::Again), Completed::Reply(done), "told once more, it stays");
     assert_eq!(bench.run(Action::Undo, 1).2, Some(output));
+}
+
+#[test]
+fn a_verdict_that_was_stored_with_its_effect_and_undone_is_not_undone_again_when_it_is_told_once_more() {
+    let mut bench = in_transactions();
+    let (token, ..) = bench.run(Action::Execute, 1);
+    let _ = bench.end(token, Performed::Final(done(7)));
+    let mut bench = bench.undid(1, Performed::Final(Report::Undone));
+    assert_eq!(bench.end(token, Performed::Final(done(7))), Completed::Reply(done(7)));
 }

@@ -79,6 +79,26 @@ fn an_execution_that_comes_back_after_the_undo_is_undone_again() {
 }
 
 #[test]
+fn an_execution_that_comes_back_after_another_success_was_undone_is_undone_again() {
+    let mut bench = bench();
+    let (late, ..) = bench.run(Execute, 1);
+    bench.later();
+    let mut bench = bench.executed(1, Final(done(2))).undid(1, Final(Report::Undone));
+    let again = bench.end(late, Final(done(1)));
+    assert!(matches!(again, Completed::UndoAgain { .. }), "its effect may be later than the undo: {again:?}");
+}
+
+#[test]
+fn a_refusal_that_comes_back_during_the_undo_is_no_reason_to_run_it_again() {
+    let mut bench = bench();
+    let (late, ..) = bench.run(Execute, 1);
+    bench.later();
+    let (undo, ..) = bench.run(Undo, 1);
+    assert_eq!(bench.end(late, Final(rejected())), Completed::Overtaken);
+    assert_eq!(bench.end(undo, Final(Report::Undone)), Completed::Reply(Report::Undone));
+}
+
+#[test]
 fn a_refusal_that_comes_back_after_the_undo_is_not_undone_again() {
     let mut bench = bench();
     let (late, ..) = bench.run(Execute, 1);
@@ -142,4 +162,14 @@ fn a_command_to_execute_that_meets_an_undo_out_of_time_has_it_run_again() {
     bench.later();
     assert!(matches!(bench.replies(Execute, 1), Report::Failed { .. }));
     assert!(matches!(bench.end(undo, Final(Report::Undone)), Completed::UndoAgain { .. }));
+}
+
+#[test]
+fn a_command_to_execute_that_meets_an_undo_out_of_time_is_no_reason_to_run_it_again_where_nothing_was_overtaken()
+ {
+    let mut bench = bench().executed(1, Final(done(1)));
+    let (undo, ..) = bench.run(Undo, 1);
+    bench.later();
+    assert_eq!(bench.replies(Execute, 1), done(1));
+    assert_eq!(bench.end(undo, Final(Report::Undone)), Completed::Reply(Report::Undone));
 }
