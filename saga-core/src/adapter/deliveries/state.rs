@@ -111,9 +111,7 @@ impl<H> State<H> {
             if let (true, Some((kind, message))) = (self.ready.is_empty(), &self.failure) {
                 return Next::Failed(*kind, Arc::clone(message));
             }
-            // Without room, what becomes due cannot be taken either.
-            let due = self.due.peek().filter(|_| room > 0).map(|Reverse((due, _))| *due);
-            return Next::None { due };
+            return Next::None { due: self.due.peek().map(|Reverse((due, _))| *due) };
         }
         let batch: Vec<_> = self.ready.drain(..count).collect();
         Next::Some(batch.into_iter().map(|item| self.deliver(item)).collect())

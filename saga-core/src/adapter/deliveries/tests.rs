@@ -51,6 +51,99 @@ async fn no_more_than_the_limit_is_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn everything_that_is_here_counts_once() {
+    let deliveries = deliveries(3, true);
+    deliveries.arrived_early(arrived(0, "z"), Instant::now() + Duration::from_secs(1));
+    let keys = ["a", "a", "a", "b", "c", "d", "e"];
+    deliveries.arrived(keys.into_iter().zip(1..).map(|(key, n)| arrived(n, key)));
+    let out = deliveries.next(9).await.unwrap();
+    assert_eq!(numbers(&out), [1, 4, 5], "two wait behind their key, two for room");
+    assert_eq!((deliveries.in_flight_max(), deliveries.in_flight(), deliveries.waiting()), (3, 3, 1));
+    assert_eq!(deliveries.held(), 8);
+    let mut handles = Vec::new();
+    deliveries.each(|n| handles.push(*n));
+    handles.sort_unstable();
+    assert_eq!(handles, [0, 1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_arrives_before_its_time_waits_for_it_and_holds_up_nobody() {
+    let deliveries = deliveries(9, true);
+    let begun = Instant::now();
+    deliveries.arrived_early(arrived(0, "a"), begun + Duration::from_secs(1));
+    deliveries.arrived([arrived(1, "a")]);
+    let other = deliveries.next(9).await.unwrap();
+    assert_eq!((numbers(&other), begun.elapsed()), (vec![1], Duration::ZERO));
+    let late = deliveries.next(9).await.unwrap();
+    assert_eq!((numbers(&late), deliveries.waiting()), (vec![0], 0));
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_falls_due_while_there_is_no_room_is_taken_once_there_is() {
+    let deliveries = deliveries(1, false);
+    deliveries.arrived([arrived(0, "a"), arrived(1, "b")]);
+    let mut first = deliveries.next(9).await.unwrap();
+    let retried = take(&deliveries, first.remove(0).retry(Duration::from_millis(1))).unwrap();
+    deliveries.again(retried, Duration::from_millis(1));
+    let mut second = deliveries.next(9).await.unwrap();
+    assert_eq!(numbers(&second), [1]);
+    assert!(is_idle(&deliveries).await);
+    settle(&deliveries, second.remove(0));
+    assert_eq!(numbers(&deliveries.next(9).await.unwrap()), [0]);
+}
+
+/// Whether it is still waited for after a while.
+async fn waits<F: Future>(waited_for: F) -> bool {
+    tokio::time::timeout(Duration::from_secs(60), waited_for).await.is_err()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_until_less_is_here_goes_on_when_it_has_left() {
+    let deliveries = deliveries(9, false);
+    deliveries.arrived((0..3).map(|n| arrived(n, "k")));
+    let mut out = deliveries.next(9).await.unwrap();
+    assert!(!waits(deliveries.below(4)).await);
+    assert!(waits(deliveries.below(3)).await);
+    let last = out.pop().unwrap();
+    let (waited, ()) = tokio::join!(waits(deliveries.below(3)), async { settle(&deliveries, last) });
+    assert!(!waited);
+    assert!(waits(deliveries.settled()).await);
+    let leaves = async { out.drain(..).for_each(|delivery| settle(&deliveries, delivery)) };
+    let (waited, ()) = tokio::join!(waits(deliveries.settled()), leaves);
+    assert!(!waited);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_withdrawn_is_forgotten_and_what_was_delivered_can_be_settled() {
+    let deliveries = deliveries(9, true);
+    deliveries.arrived([arrived(0, "a"), arrived(1, "a"), arrived(2, "b")]);
+    let mut out = deliveries.next(1).await.unwrap();
+    assert_eq!(numbers(&out), [0]);
+    deliveries.withdraw(|_| true);
+    assert_eq!(deliveries.held(), 1);
+    settle(&deliveries, out.remove(0));
+    assert!(is_idle(&deliveries).await);
+    deliveries.arrived([arrived(3, "a"), arrived(4, "b")]);
+    assert_eq!(numbers(&deliveries.next(9).await.unwrap()), [3, 4], "their keys are free");
+}
+
+#[tokio::test]
+async fn to_ask_for_nothing_is_refused() {
+    let deliveries = deliveries(1, false);
+    deliveries.arrived([arrived(0, "a")]);
+    assert_eq!(deliveries.next(0).await.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn no_message_is_shown_only_whose_they_are() {
+    let deliveries = deliveries(1, false);
+    deliveries.arrived([arrived(5, "secret")]);
+    let shown = format!("{deliveries:?}");
+    assert!(shown.contains("\"g\"") && !shown.contains("secret"), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_waits_for_its_retry_in_place_and_others_do_not() {
     let deliveries = deliveries(9, true);
     deliveries.arrived([arrived(0, "a"), arrived(1, "a"), arrived(2, "b"), arrived(3, "a")]);
