@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 
 /// Where this very program is. `main` asks first: cargo may put a newer one in its place while it runs, and then the system no longer knows.
@@ -34,10 +34,16 @@ pub(crate) fn program<S: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<I
 }
 
 /// Runs it, its output going where ours goes.
-pub(crate) fn run(mut command: Command) -> Result<(), String> {
+pub(crate) fn run(command: Command) -> Result<(), String> {
+    let shown = shown(&command);
+    let status = ended(command)?;
+    if status.success() { Ok(()) } else { Err(format!("{shown} ended with {status}")) }
+}
+
+/// The same, and how it ended.
+pub(crate) fn ended(mut command: Command) -> Result<ExitStatus, String> {
     announce(&command);
-    let status = command.status().map_err(|error| not_started(&command, &error))?;
-    if status.success() { Ok(()) } else { Err(format!("{} ended with {status}", shown(&command))) }
+    command.status().map_err(|error| not_started(&command, &error))
 }
 
 /// Runs it, handing each line of its standard output to `line`, and returns whether it succeeded.

@@ -12,6 +12,7 @@ mod model;
 mod processes;
 mod servers;
 mod simulation;
+mod source_mutants;
 mod test;
 mod tools;
 mod workspace;
@@ -56,6 +57,10 @@ fn main() -> ExitCode {
         ["model", args @ ..] => model::check(args),
         ["sim", args @ ..] => simulation::simulate(args),
         ["mutants"] => simulation::mutants(),
+        ["mutants", "--source", areas @ ..] => match source_mutants::chosen(areas) {
+            Ok(areas) => source_mutants::run(&areas),
+            Err(problem) => return misused(&problem),
+        },
         ["fuzz", words @ ..] => match fuzz::chosen(words) {
             Ok(plan) => fuzz::run(&plan),
             Err(problem) => return misused(&problem),
@@ -132,12 +137,14 @@ fn usage() -> String {
          Usage: cargo xtask mutants\n\n\
          Breaks one rule of the design after the other, and shows by which law of the model, of the simulation, or of both each is\n\
          caught, and after how many states or seeds.\n\n\
+         {source_mutants}\n\n\
          {fuzz}\n\n\
          {bench}\n",
         bench = bench::USAGE,
         orders = checkout::ORDERS,
         orders_in_roles = checkout::ORDERS_IN_ROLES,
         fuzz = fuzz::USAGE,
-        servers = servers::USAGE
+        servers = servers::USAGE,
+        source_mutants = source_mutants::USAGE
     )
 }

@@ -27,6 +27,11 @@ impl Tools {
     }
 }
 
+/// Only those who ask for mutants of the source need it.
+pub(crate) fn mutants(target: &Path) -> Result<PathBuf, String> {
+    find("cargo-mutants", "27.1.0", &target.join("tools"))
+}
+
 fn find(name: &str, version: &str, root: &Path) -> Result<PathBuf, String> {
     let ours = root.join("bin").join(name);
     let places = [PathBuf::from(name), ours.clone()];
