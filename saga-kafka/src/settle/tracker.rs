@@ -118,6 +118,24 @@ mod tests {
     }
 
     #[test]
+    fn it_is_known_what_is_assigned_and_where_reading_goes_on() {
+        const RETRY: Partition = Partition { is_retry: true, number: 0 };
+        let mut tracker = Tracker::default();
+        let before = tracker.epoch();
+        tracker.assign(P);
+        let first = tracker.epoch();
+        tracker.assign(RETRY);
+        assert!(before != first && first != tracker.epoch(), "it changes with every partition that comes");
+        assert!(tracker.assigned().eq([P, RETRY]));
+        assert_eq!(tracker.next(P), None);
+        tracker.delivered(P, 7).unwrap();
+        assert_eq!((tracker.next(P), tracker.next(RETRY)), (Some(8), None));
+        tracker.revoke(P);
+        assert!(tracker.assigned().eq([RETRY]));
+        assert_eq!(tracker.next(P), None);
+    }
+
+    #[test]
     fn an_earlier_assignment_is_stale() {
         let mut tracker = Tracker::default();
         tracker.assign(P);

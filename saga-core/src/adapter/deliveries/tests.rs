@@ -186,6 +186,9 @@ async fn a_failure_shows_until_it_is_over_and_closing_returns_what_was_not_deliv
     let deliveries = deliveries(1, false);
     deliveries.fail(ErrorKind::Retry, "the broker is away");
     assert_eq!(deliveries.next(1).await.unwrap_err().kind(), ErrorKind::Retry);
+    deliveries.recovered();
+    assert!(is_idle(&deliveries).await);
+    deliveries.fail(ErrorKind::Retry, "the broker is away again");
     deliveries.arrived([arrived(0, "a"), arrived(1, "b")]);
     let mut out = deliveries.next(9).await.unwrap();
     deliveries.recovered();
