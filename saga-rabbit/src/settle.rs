@@ -242,5 +242,42 @@ mod tests {
             hops.push(tier_ms);
         }
         assert_eq!((hops, left), (vec![5_000, 1_000, 250], 50));
+        assert!(is_long(250) && !is_long(249), "a short wait is spent here");
+    }
+
+    #[test]
+    fn a_reason_is_cut_where_it_would_not_fit_and_never_inside_a_character() {
+        assert_eq!(shortened("no"), "no");
+        let long = format!("{}\u{e9}\u{e9}", "x".repeat(REASON_BYTES_MAX - 1));
+        assert_eq!(shortened(&long), "x".repeat(8_191));
+        assert_eq!(shortened(&"x".repeat(9_000)).len(), 8_192);
+    }
+
+    #[test]
+    fn only_what_the_server_took_is_written() {
+        written(Outcome::Acked, "it").unwrap();
+        for lost in [Outcome::Returned, Outcome::Refused, Outcome::Late] {
+            assert_eq!(written(lost, "it").unwrap_err().kind(), ErrorKind::Retry);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_acknowledgement_is_in_time_if_its_session_says_so() {
+        let (put, mut acks) = mpsc::unbounded_channel();
+        let desk = Desk::new(put);
+        for in_time in [true, false] {
+            let session = async {
+                let asked: Acks = acks.recv().await.unwrap();
+                assert_eq!(asked.tags, [7]);
+                asked.answer(in_time);
+            };
+            assert_eq!(join(desk.acknowledge(vec![7]), session).await.0, in_time);
+        }
+        let ends_unanswered = async { drop(acks.recv().await) };
+        assert!(!join(desk.acknowledge(vec![7]), ends_unanswered).await.0);
+        drop(acks);
+        assert!(!desk.acknowledge(vec![7]).await, "the session has ended");
+        let other = Desk::new(mpsc::unbounded_channel().0);
+        assert!(desk.is(&desk.clone()) && !desk.is(&other));
     }
 }
