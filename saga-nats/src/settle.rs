@@ -207,4 +207,22 @@ mod tests {
         heard.again(Instant::now(), WAIT);
         assert!(!heard.is_within(WAIT), "it had been taken back before");
     }
+
+    #[test]
+    fn a_message_keeps_nothing_of_an_earlier_stay_among_the_dead_letters() {
+        let topic = saga_core::Topic::new("orders").unwrap();
+        let mut message = Message::new(topic, "7");
+        message.headers = message.headers.with([
+            ("color", "red"),
+            (DEAD_REASON, "no"),
+            (DEAD_ATTEMPTS, "3"),
+            (DEAD_AT, "1970-01-01T00:00:00Z"),
+        ]);
+        let cleaned = clean(message.clone());
+        let names: Vec<_> = cleaned.headers.iter().map(|(name, _)| name.to_owned()).collect();
+        assert_eq!(
+            (names, cleaned.id, cleaned.payload),
+            (vec!["color".to_owned()], message.id, message.payload)
+        );
+    }
 }
