@@ -138,3 +138,26 @@ pub(super) async fn nobody_takes_what_a_transaction_has_checked(stand: Stand) {
     assert!(next.await.unwrap() > lease.fencing());
     assert_eq!(stand.number("SELECT count(*) FROM ledger").await, 1);
 }
+
+pub(super) async fn one_that_ran_out_is_shown_for_a_day(stand: Stand) {
+    let rows = async |key: &str| {
+        stand.number(&format!("SELECT count(*) FROM saga_leases WHERE key = '{key}'")).await
+    };
+    for (key, hours) in [("younger", 23), ("older", 25)] {
+        taken(&stand.leases, key, Duration::ZERO).await;
+        let age = format!("UPDATE saga_leases SET until = until - {hours} * 3600000 WHERE fencing = ");
+        stand.run(&format!("{age} (SELECT max(fencing) FROM saga_leases)")).await;
+    }
+    taken(&stand.leases, "a", LONG).await;
+    assert_eq!(stand.number("SELECT count(*) FROM saga_leases").await, 3, "it is not looked for all the time");
+    taken(&stand.leases_again().await, "b", LONG).await;
+    assert_eq!([rows("younger").await, rows("older").await, rows("a").await], [1, 0, 1]);
+}
+
+pub(super) async fn people_are_shown_the_key_and_who_holds_it(stand: Stand) {
+    let leases = stand.leases_again().await.named("worker 7");
+    let lease = taken(&leases, "order-12345", Duration::MAX).await;
+    assert_eq!(&**lease.key(), "order-12345");
+    assert!(lease.remaining() > Duration::from_secs(99 * 365 * 24 * 3_600), "it is not cut short");
+    assert!(format!("{lease:?}").contains("order-12345") && format!("{leases:?}").contains("worker 7"));
+}

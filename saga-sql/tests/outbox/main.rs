@@ -55,6 +55,8 @@ macro_rules! on_database {
                 leases::who_has_lost_it_can_do_nothing,
                 leases::it_can_be_renewed_and_given_back,
                 leases::nobody_takes_what_a_transaction_has_checked,
+                leases::one_that_ran_out_is_shown_for_a_day,
+                leases::people_are_shown_the_key_and_who_holds_it,
                 $($more)*
             );
         }
