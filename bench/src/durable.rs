@@ -79,14 +79,18 @@ impl Run {
     pub(crate) async fn of(loads: &[Arc<Load>], in_flight: usize, time: Duration) -> Self {
         let (cpu, begun) = (cpu_time(), Instant::now());
         let each = loads.iter().map(|load| load.drive(in_flight / loads.len(), begun + time));
-        let mut took = futures::future::join_all(each).await.concat();
-        let elapsed = begun.elapsed().as_secs_f64();
+        let took = futures::future::join_all(each).await.concat();
+        Self::new(took, begun.elapsed(), cpu_time() - cpu)
+    }
+
+    /// From how long each saga took, and what all together did.
+    pub(crate) fn new(mut took: Vec<Duration>, elapsed: Duration, cpu: Duration) -> Self {
         took.sort_unstable();
         let count = took.len();
         Self {
             count,
-            per_second: count as f64 / elapsed,
-            cpu_us: (cpu_time() - cpu).as_secs_f64() * 1e6 / count as f64,
+            per_second: count as f64 / elapsed.as_secs_f64(),
+            cpu_us: cpu.as_secs_f64() * 1e6 / count as f64,
             p50: took[count / 2],
             p99: took[count * 99 / 100],
         }

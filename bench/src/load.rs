@@ -40,12 +40,12 @@ const STEPS: [Contract<Order, Done>; 4] =
 
 /// What a service is made of, beside the saga and its steps.
 pub(crate) struct Parts {
-    pub(crate) bus: MemoryBus,
+    pub(crate) bus: Arc<dyn EventBus>,
     pub(crate) log: Arc<dyn SagaLog>,
     pub(crate) options: CoordinatorOptions,
     pub(crate) inbox_limits: InboxLimits,
     /// What the ids of its sagas begin with: those of one log must differ.
-    pub(crate) prefix: &'static str,
+    pub(crate) prefix: String,
     /// Where its sagas are answered, if not where all of this name are.
     pub(crate) replies: Option<String>,
 }
@@ -57,17 +57,17 @@ impl Parts {
         options.sagas_in_flight_max = in_flight_max;
         options.sagas_cached_max = in_flight_max.max(options.sagas_cached_max);
         Self {
-            bus: MemoryBus::new(),
+            bus: Arc::new(MemoryBus::new()),
             log: Arc::new(MemoryLog::new()),
             options,
             inbox_limits: InboxLimits::default(),
-            prefix: "order",
+            prefix: "order".to_owned(),
             replies: None,
         }
     }
 
     fn coordinator(&self, saga: &Saga<Order>) -> ServiceBuilder {
-        let service = Service::builder(Arc::new(self.bus.clone())).log(Arc::clone(&self.log));
+        let service = Service::builder(Arc::clone(&self.bus)).log(Arc::clone(&self.log));
         service.coordinator_options(self.options.clone()).coordinate(saga)
     }
 }
@@ -76,7 +76,7 @@ impl Parts {
 pub(crate) struct Load {
     sagas: Sagas<Order>,
     next: AtomicU64,
-    prefix: &'static str,
+    prefix: String,
     /// How many commands its participants have executed.
     executed: Arc<AtomicU64>,
     shutdown: Mutex<Option<oneshot::Sender<()>>>,
@@ -106,7 +106,7 @@ impl Load {
     pub(crate) async fn start_unserved(parts: Parts, are_commands_consumed: bool) -> Arc<Self> {
         let saga = saga(parts.replies.as_deref());
         let service = parts.coordinator(&saga).build().expect("the service can run");
-        let load = Self::run(service, &saga, parts.prefix, Arc::default());
+        let load = Self::run(service, &saga, parts.prefix.clone(), Arc::default());
         // The coordinator declares the topics as it starts.
         load.start_one().await;
         for step in STEPS.iter().filter(|_| are_commands_consumed) {
@@ -126,12 +126,7 @@ impl Load {
         load
     }
 
-    fn run(
-        service: Service,
-        saga: &Saga<Order>,
-        prefix: &'static str,
-        executed: Arc<AtomicU64>,
-    ) -> Arc<Self> {
+    fn run(service: Service, saga: &Saga<Order>, prefix: String, executed: Arc<AtomicU64>) -> Arc<Self> {
         let sagas = service.sagas(saga).expect("it coordinates the saga");
         let (shutdown, told) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
@@ -181,7 +176,7 @@ impl Load {
 
     /// Runs one more saga to its end, and returns how long it took.
     pub(crate) async fn one(&self) -> Duration {
-        let order = Order::new(self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
+        let order = Order::new(&self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
         let begun = Instant::now();
         let outcome = self.sagas.run(&order.id, &order).await.expect("it starts");
         assert!(outcome.is_completed(), "{outcome:?}");
@@ -201,9 +196,14 @@ impl Load {
 
     /// Starts one more saga without awaiting its end.
     pub(crate) async fn start_one(&self) {
-        let order = Order::new(self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
+        let order = Order::new(&self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
         self.sagas.start(&order.id, &order).await.expect("it starts");
     }
+}
+
+/// The topics of a service whose replies go where they usually do.
+pub(crate) fn topics() -> Vec<&'static str> {
+    STEPS.iter().map(Contract::topic).chain(["bench.replies"]).collect()
 }
 
 fn saga(replies: Option<&str>) -> Saga<Order> {

@@ -1,15 +1,26 @@
 //! Benchmarks, run by `cargo xtask bench`. Each prints a table and, as its last line, the same as JSON.
 
 mod asleep;
+mod broker;
+mod bus;
+mod compare;
 mod core;
 mod durable;
+mod effort;
 mod load;
 mod process;
+mod raw;
 mod restart;
 mod several;
+mod sides;
+mod spread;
 mod store;
 
 use std::process::ExitCode;
+
+use crate::broker::Broker;
+use crate::effort::Effort;
+use crate::sides::{Ground, Side};
 
 /// What a service with this load would use: messages are made on one thread and freed on another, at which the system's allocator is slow.
 #[cfg(feature = "mimalloc")]
@@ -29,12 +40,44 @@ fn main() -> ExitCode {
         }
         ["restart", url, sagas, part] => restart::part(url, sagas.parse().expect("a number of sagas"), part),
         ref other => {
-            eprintln!(
-                "usage: saga-bench core memory|throughput, saga-bench log|coordinators URL, or saga-bench restart URL SAGAS\n\
-                 {other:?} is not a benchmark"
-            );
-            return ExitCode::from(2);
+            if !over_a_broker(other) {
+                eprintln!("{USAGE}\n{other:?} is not a benchmark");
+                return ExitCode::from(2);
+            }
         }
     }
     ExitCode::SUCCESS
+}
+
+const USAGE: &str = "\
+usage: saga-bench core memory|throughput
+       saga-bench log|coordinators URL
+       saga-bench restart URL SAGAS
+       saga-bench rawsaga BUS_URL [quick]
+       saga-bench saga|compare BUS_URL LOG_URL [quick]
+       saga-bench bus BUS_URL [quick]
+
+A BUS_URL begins with kafka://, amqp:// or nats://; a LOG_URL with sqlite: or postgres://, or it is memory:.";
+
+/// Returns whether there is such a benchmark.
+fn over_a_broker(args: &[&str]) -> bool {
+    let (args, effort) = match args {
+        [args @ .., "quick"] => (args, Effort::QUICK),
+        args => (args, Effort::FULL),
+    };
+    let Some((bus_url, broker)) = args.get(1).and_then(|url| Some((*url, Broker::of(url)?))) else {
+        return false;
+    };
+    let measure = |log_url: Option<&str>, sides: &[Side]| {
+        let (bus_url, log_url) = (bus_url.to_owned(), log_url.map(str::to_owned));
+        compare::run(&Ground { broker, bus_url, log_url }, sides, effort);
+    };
+    match args {
+        ["rawsaga", _] => measure(None, &[Side::Raw]),
+        ["saga", _, log_url] => measure(Some(log_url), &[Side::Ours]),
+        ["compare", _, log_url] => measure(Some(log_url), &[Side::Raw, Side::Ours]),
+        ["bus", _] => bus::run(broker, bus_url, effort),
+        _ => return false,
+    }
+    true
 }

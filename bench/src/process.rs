@@ -61,3 +61,29 @@ fn of_status(name: &str) -> u64 {
     let kib: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number of KiB");
     kib * 1024
 }
+
+/// CPU time used so far by one process, if it is there.
+pub(crate) fn cpu_time_of_process(pid: u32) -> Option<Duration> {
+    Some(Stat::of(&pid.to_string())?.cpu)
+}
+
+/// The process that listens on a port of this machine, if it can be told.
+pub(crate) fn listener(port: u16) -> Option<u32> {
+    /// As the kernel writes it.
+    const LISTENS: &str = "0A";
+    let sockets = ["tcp", "tcp6"].map(|family| std::fs::read_to_string(format!("/proc/net/{family}")));
+    let sockets = sockets.into_iter().flatten().collect::<String>();
+    let end = format!(":{port:04X}");
+    let inode = sockets.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (local, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
+        (local.ends_with(&end) && *state == LISTENS).then(|| format!("socket:[{inode}]"))
+    })?;
+    let has_it = |pid: &u32| {
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        open.filter_map(|entry| std::fs::read_link(entry.path()).ok())
+            .any(|link| link.to_string_lossy() == inode)
+    };
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    processes.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok()).find(has_it)
+}

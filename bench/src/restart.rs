@@ -73,7 +73,8 @@ async fn fill(url: &str, sagas: u64) {
     println!("saga-rs {}; {}; bus and inbox in memory", env!("CARGO_PKG_VERSION"), store.promise().await);
     // What is sent again meanwhile would not be due at the restart.
     let log = Arc::new(Asleep(log));
-    let parts = Parts { log, prefix: "old", ..parts(usize::try_from(sagas).expect("it fits") + STARTING) };
+    let parts =
+        Parts { log, prefix: "old".to_owned(), ..parts(usize::try_from(sagas).expect("it fits") + STARTING) };
     let begun = Instant::now();
     let load = Load::start_unserved(parts, true).await;
     let mut starting = FuturesUnordered::new();
@@ -93,9 +94,9 @@ async fn fill(url: &str, sagas: u64) {
 async fn go_on(url: &str, sagas: u64) {
     let begun = Instant::now();
     let (store, log) = Store::open(url).await;
-    let mut parts = Parts { log: Arc::clone(&log), prefix: "new", ..parts(10_000) };
+    let mut parts = Parts { log: Arc::clone(&log), prefix: "new".to_owned(), ..parts(10_000) };
     parts.options.sagas_cached_max = CACHED_MAX;
-    parts.bus = MemoryBus::builder().topic_messages_max(QUEUED_MAX).build();
+    parts.bus = Arc::new(MemoryBus::builder().topic_messages_max(QUEUED_MAX).build());
     parts.inbox_limits.rows_max = INBOX_ROWS_MAX;
     let load = Load::start(parts);
     let first_new = async {

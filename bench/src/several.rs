@@ -1,7 +1,9 @@
 //! `bench coordinators URL`: one, two and four coordinators on one log in PostgreSQL, with the same load in all.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use saga_core::EventBus;
 use saga_core::memory::MemoryBus;
 use serde_json::{Value, json};
 
@@ -83,7 +85,7 @@ async fn compare(url: &str, store: &Store, replies: Replies) -> Vec<Value> {
 
 async fn one(url: &str, store: &Store, replies: Replies, count: usize) -> (Run, f64) {
     let own = of_this_run(url);
-    let bus = MemoryBus::new();
+    let bus: Arc<dyn EventBus> = Arc::new(MemoryBus::new());
     let mut loads = Vec::new();
     for prefix in &PREFIXES[..count] {
         let (_, log) = Store::open(&own).await;
@@ -91,7 +93,13 @@ async fn one(url: &str, store: &Store, replies: Replies, count: usize) -> (Run, 
             Replies::Own => Some(format!("bench.replies.{prefix}")),
             Replies::Shared => None,
         };
-        loads.push(Load::start(Parts { bus: bus.clone(), log, prefix, replies, ..Parts::new(10_000) }));
+        loads.push(Load::start(Parts {
+            bus: Arc::clone(&bus),
+            log,
+            prefix: (*prefix).to_owned(),
+            replies,
+            ..Parts::new(10_000)
+        }));
     }
     Run::of(&loads, IN_FLIGHT, WARM_UP).await;
     let server_cpu = store.server_cpu().await;
