@@ -24,7 +24,7 @@ use crate::spread::Spread;
 const MESSAGE_BYTES: usize = 300;
 /// How many messages are handed over at once, and how many such batches may be unanswered.
 const BATCH: u64 = 256;
-const BATCHES_UNANSWERED_MAX: usize = 8;
+const BATCHES_UNANSWERED_MAX: usize = 16;
 const UNSETTLED_MAX: u16 = 4_096;
 const READ_MAX: usize = 512;
 const TOPIC: &str = "messages";
