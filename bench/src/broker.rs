@@ -55,9 +55,7 @@ impl Broker {
             Self::Nats => Adapter::of(NatsBus::connect(&url).await.expect("NATS can be reached")),
         }
     }
-}
 
-impl Broker {
     /// Deletes what an adapter has written down under a prefix that nobody will use again.
     pub(crate) async fn forget(self, url: &str, prefix: &str) {
         if self == Self::Rabbit {

@@ -90,14 +90,12 @@ fn transact(writer: &mut Writer, batch: &[Append]) -> Result<Answers, Failure> {
     let Plan { answers, changes } = Plan::of(batch, before);
     let is_written = !changes.is_empty();
     if is_written {
-        let highest = |connection: &Connection| {
-            connection.prepare_cached(HIGHEST)?.query_one((), |row| row.get::<_, i64>(0))
-        };
-        let mut next = highest(&writer.connection).map_err(failed)? + 1;
+        let mut highest = read_highest(&writer.connection).map_err(failed)?;
         for change in changes {
-            let new = change.no.is_none().then_some(next);
-            next += i64::from(new.is_some());
-            write(writer, new, change, to_column(now))?;
+            let is_new = change.no.is_none();
+            highest += i64::from(is_new);
+            let no = change.no.unwrap_or(highest);
+            write(writer, (no, is_new), change, to_column(now))?;
         }
     }
     audit::file(writer, batch, &answers)?;
@@ -106,6 +104,11 @@ fn transact(writer: &mut Writer, batch: &[Append]) -> Result<Answers, Failure> {
         writer.committed();
     }
     Ok(answers)
+}
+
+/// The highest number given.
+fn read_highest(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached(HIGHEST)?.query_one((), |row| row.get(0))
 }
 
 /// How the batch's sagas are filed.
@@ -195,15 +198,14 @@ fn read_owners(writer: &mut Writer, batch: &[Append]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes what becomes of one saga; it is filed under a new number if there is one.
-fn write(writer: &Writer, new: Option<i64>, change: Change, now: i64) -> Result<(), Error> {
-    let Change { key, no, had_entries, fate, .. } = change;
-    let no = new.or(no).expect("it is filed already, or gets a number");
+/// Writes what becomes of one saga, under its number, which may be new.
+fn write(writer: &Writer, (no, is_new): (i64, bool), change: Change, now: i64) -> Result<(), Error> {
+    let Change { key, had_entries, fate, .. } = change;
     let failed = |error| told(format!("the append to saga {key} in the saga log failed"), error);
     match fate {
         Fate::Settled(tombstone) => {
             let cause = tombstone.cause.as_deref().map(|cause| write_cause(&key, cause)).transpose()?;
-            settle(writer, new, (no, &key), (&tombstone, cause, now)).map_err(failed)?;
+            settle(writer, (no, is_new), &key, (&tombstone, cause, now)).map_err(failed)?;
             if had_entries {
                 let deleted = writer.connection.prepare_cached(DELETE_ENTRIES);
                 deleted.and_then(|mut delete| delete.execute([no << 20])).map_err(failed)?;
@@ -214,59 +216,41 @@ fn write(writer: &Writer, new: Option<i64>, change: Change, now: i64) -> Result<
             let message = format!("saga {key} has more than {ENTRIES_MAX} entries: it cannot go on");
             Err(Error::new(saga_core::ErrorKind::Permanent, message))
         }
-        Fate::Live(kept) => keep(writer, new, (no, &key), &kept).map_err(failed),
+        Fate::Live(kept) => keep(writer, (no, is_new), &key, &kept).map_err(failed),
     }
 }
 
 fn settle(
     writer: &Writer,
-    new: Option<i64>,
-    (no, key): (i64, &SagaKey),
+    (no, is_new): (i64, bool),
+    key: &SagaKey,
     (tombstone, cause, now): (&Tombstone, Option<String>, i64),
 ) -> rusqlite::Result<()> {
     let (run, status) = (tombstone.run.to_string(), Status::from(tombstone.ending).to_string());
     let (ended_at, digest) = (to_column(tombstone.ended_at), write_digest(tombstone.input_digest));
     let connection = &writer.connection;
-    match new {
-        Some(no) => connection.prepare_cached(FILE_SETTLED)?.execute(params![
-            no,
-            run,
-            status,
-            ended_at,
-            now,
-            digest,
-            cause,
-            &*key.saga,
-            key.id.as_str()
-        ]),
-        None => {
-            connection.prepare_cached(SETTLE)?.execute(params![no, run, status, ended_at, now, digest, cause])
-        }
+    if is_new {
+        let (saga, id) = (&*key.saga, key.id.as_str());
+        let row = params![no, run, status, ended_at, now, digest, cause, saga, id];
+        connection.prepare_cached(FILE_SETTLED)?.execute(row)?;
+    } else {
+        let row = params![no, run, status, ended_at, now, digest, cause];
+        connection.prepare_cached(SETTLE)?.execute(row)?;
     }
-    .map(drop)
+    Ok(())
 }
 
-fn keep(writer: &Writer, new: Option<i64>, (no, key): (i64, &SagaKey), kept: &Kept) -> rusqlite::Result<()> {
+fn keep(writer: &Writer, (no, is_new): (i64, bool), key: &SagaKey, kept: &Kept) -> rusqlite::Result<()> {
     let Writer { connection, known, .. } = writer;
     let (status, version) = (kept.status.to_string(), kept.version as i64);
     let (changed_at, wake_at) = (to_column(kept.changed_at), kept.wake_at.map(to_column));
-    if new.is_some() || kept.is_refiled {
+    if is_new || kept.is_refiled {
         let (run, definition) = (kept.run.to_string(), known.number(&kept.definition));
         let (line_at, owner) = (kept.line.at.map(to_column), kept.line.owner as i64);
-        if new.is_some() {
-            let row = params![
-                no,
-                run,
-                status,
-                definition,
-                version,
-                changed_at,
-                wake_at,
-                line_at,
-                owner,
-                &*key.saga,
-                key.id.as_str()
-            ];
+        if is_new {
+            let (saga, id) = (&*key.saga, key.id.as_str());
+            let row =
+                params![no, run, status, definition, version, changed_at, wake_at, line_at, owner, saga, id];
             connection.prepare_cached(FILE)?.execute(row)?;
         } else {
             let row = params![no, run, status, definition, version, changed_at, wake_at, line_at, owner];

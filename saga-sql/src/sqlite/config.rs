@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use saga_core::{Error, ErrorKind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 
 /// When SQLite tells the disk to keep what was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -20,10 +20,20 @@ pub enum Synchronous {
     Normal,
 }
 
-/// After how many pages the write-ahead log is worked into the file.
-const WAL_PAGES: &str = "4000";
-/// In KiB, negative as SQLite wants it.
-const CACHE_SIZE: &str = "-65536";
+impl Synchronous {
+    /// As SQLite calls it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "FULL",
+            Self::Normal => "NORMAL",
+        }
+    }
+}
+
+/// What every connection has set: after how many pages the write-ahead log is worked into the file; how much is cached, in KiB and negative as
+/// SQLite wants it; and where it keeps what it throws away again.
+pub(super) const PRAGMAS: [(&str, &str); 3] =
+    [("wal_autocheckpoint", "4000"), ("cache_size", "-65536"), ("temp_store", "MEMORY")];
 
 /// Where the saga log's SQLite file is and how it is used. Every field but the path can stand in the URL's query:
 /// `sqlite:checkout.db?idempotency_window_ms=3600000`.
@@ -78,20 +88,6 @@ impl SqliteLogConfig {
     pub(super) fn options(&self) -> SqliteConnectOptions {
         options(&self.path, self.synchronous, self.busy_timeout_ms)
     }
-
-    /// The same as in [`options`](Self::options), for the connection that writes.
-    pub(super) const fn pragmas(&self) -> [(&'static str, &'static str); 4] {
-        let synchronous = match self.synchronous {
-            Synchronous::Full => "FULL",
-            Synchronous::Normal => "NORMAL",
-        };
-        [
-            ("synchronous", synchronous),
-            ("wal_autocheckpoint", WAL_PAGES),
-            ("cache_size", CACHE_SIZE),
-            ("temp_store", "MEMORY"),
-        ]
-    }
 }
 
 /// Takes a URL apart, into the path and the settings.
@@ -116,22 +112,16 @@ pub(super) fn options(
     synchronous: Synchronous,
     busy_timeout_ms: u64,
 ) -> SqliteConnectOptions {
-    let synchronous = match synchronous {
-        Synchronous::Full => SqliteSynchronous::Full,
-        Synchronous::Normal => SqliteSynchronous::Normal,
-    };
-    SqliteConnectOptions::new()
+    let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(synchronous)
+        .pragma("synchronous", synchronous.name())
         .busy_timeout(Duration::from_millis(busy_timeout_ms))
         .statement_cache_capacity(256)
         // Rows are few and wanted at once: whoever reads them should not be woken for every fifty.
-        .row_buffer_size(4_096)
-        .pragma("wal_autocheckpoint", WAL_PAGES)
-        .pragma("cache_size", CACHE_SIZE)
-        .pragma("temp_store", "MEMORY")
+        .row_buffer_size(4_096);
+    PRAGMAS.into_iter().fold(options, |options, (name, value)| options.pragma(name, value))
 }
 
 #[cfg(test)]

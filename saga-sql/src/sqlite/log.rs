@@ -79,8 +79,7 @@ impl SqliteLog {
         let readers = readers.idle_timeout(None).max_lifetime(None).test_before_acquire(false);
         let readers = readers.connect_lazy_with(options.clone().create_if_missing(false));
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
-        let idempotency_window = config.idempotency_window();
-        let writer = Writer::open(&config, Arc::clone(&clock), idempotency_window);
+        let writer = Writer::open(&config, Arc::clone(&clock));
         let writer = writer.map_err(|error| told(format!("the saga log {place} cannot be opened"), error))?;
         let commits = Arc::clone(&writer.commits);
         let thread = thread::Builder::new().name("saga-log".into()).spawn(move || writer.run(queue));
@@ -88,6 +87,7 @@ impl SqliteLog {
             let message = format!("the thread that writes the saga log {place} cannot be started");
             Error::new(ErrorKind::Retry, message).with_source(error)
         })?;
+        let idempotency_window = config.idempotency_window();
         let inner = Inner { path: config.path, idempotency_window, clock, readers, jobs, commits };
         Ok(Self { inner: Arc::new(inner) })
     }

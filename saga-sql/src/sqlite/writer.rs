@@ -12,7 +12,7 @@ use saga_core::ports::{Append, AppendError, Clock, Lease, Version, Woken};
 use saga_core::record::{DefinitionRef, Outline, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
-use super::config::SqliteLogConfig;
+use super::config::{PRAGMAS, SqliteLogConfig};
 use super::wake::Wake;
 use super::{append, lease, wake};
 use crate::error::told;
@@ -86,22 +86,19 @@ impl Writer {
     ///
     /// # Errors
     /// It cannot be opened.
-    pub(super) fn open(
-        config: &SqliteLogConfig,
-        clock: Arc<dyn Clock>,
-        idempotency_window: Duration,
-    ) -> rusqlite::Result<Self> {
+    pub(super) fn open(config: &SqliteLogConfig, clock: Arc<dyn Clock>) -> rusqlite::Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&config.path, flags)?;
         connection.busy_timeout(Duration::from_millis(config.busy_timeout_ms))?;
-        for (name, value) in config.pragmas() {
+        connection.pragma_update(None, "synchronous", config.synchronous.name())?;
+        for (name, value) in PRAGMAS {
             connection.pragma_update(None, name, value)?;
         }
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         Ok(Self {
             connection,
             clock,
-            idempotency_window,
+            idempotency_window: config.idempotency_window(),
             known: Known::default(),
             prune_at: Timestamp::default(),
             commits: Arc::default(),
@@ -238,5 +235,27 @@ impl Known {
 
     pub(super) fn definition(&self, no: i64) -> Option<&DefinitionRef> {
         self.definitions.get(&no)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use saga_core::memory::TokioClock;
+
+    use super::super::config::Synchronous;
+    use super::*;
+
+    #[test]
+    fn what_is_committed_is_synced_unless_it_is_asked_otherwise() {
+        let file = std::env::temp_dir().join(format!("saga-sql-writer-{}.db", std::process::id()));
+        Connection::open(&file).unwrap().pragma_update(None, "journal_mode", "WAL").unwrap();
+        let mode = |synchronous| {
+            let config = SqliteLogConfig { synchronous, ..SqliteLogConfig::new(&file) };
+            let writer = Writer::open(&config, Arc::new(TokioClock::new())).unwrap();
+            writer.connection.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0)).unwrap()
+        };
+        // As SQLite numbers them.
+        assert_eq!((mode(Synchronous::default()), mode(Synchronous::Normal)), (2, 1));
+        std::fs::remove_file(&file).unwrap();
     }
 }
