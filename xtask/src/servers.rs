@@ -39,8 +39,6 @@ struct Server {
     answers: fn(&Place, &State) -> bool,
     /// The folder of its data, beside its log, if it has one that can be copied.
     data: Option<&'static str>,
-    /// After its last stop.
-    clean: fn(&Place),
 }
 
 impl Server {
@@ -228,7 +226,6 @@ fn down_one(target: &Path, server: &Server) -> Result<(), String> {
         process::stop(state.pid)?;
         println!("{}: stopped", server.name);
     }
-    (server.clean)(&place);
     State::remove(&place);
     Ok(())
 }

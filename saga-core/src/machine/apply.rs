@@ -52,11 +52,12 @@ impl State {
 
     pub(super) fn apply(&mut self, definition: &Definition, entry: &Entry) -> Result<(), Problem> {
         let at = entry.at;
+        self.check_fits(&entry.fact)?;
         if is_progress(&entry.fact) {
             self.parked = None;
         }
         match &entry.fact {
-            Fact::Started { .. } => return Err("a saga starts once".into()),
+            Fact::Started { .. } => unreachable!("it fits no saga that is there"),
             Fact::Dispatched { step, round, input } => self.dispatched(*step, *round, input, at)?,
             Fact::Blocked { step, reason } => self.blocked(*step, reason)?,
             Fact::Succeeded { step, output } | Fact::LateSuccess { step, output } => {

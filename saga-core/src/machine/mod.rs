@@ -9,6 +9,7 @@ mod apply;
 mod decide;
 #[cfg(feature = "model")]
 mod fingerprint;
+mod fits;
 mod forward;
 mod instance;
 mod operate;

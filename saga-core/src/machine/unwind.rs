@@ -66,16 +66,17 @@ impl State {
     }
 
     pub(super) fn freeze(&mut self, definition: &Definition, plan: &[PlanItem]) -> Result<(), String> {
-        if self.plan.open > 0 {
-            return Err("it begins to unwind while it unwinds".into());
-        }
         // What an operator declared, to go forward with, is overtaken: the plan's own commands seal what is to be sealed.
         for step in &mut self.steps {
             step.resolving = None;
         }
         self.resolving = 0;
         for item in plan {
-            self.step_mut(item.step)?.undo = Undo::Planned { action: item.action };
+            let it = self.step_mut(item.step)?;
+            if it.is_open_in_plan() {
+                return Err(format!("step number {} is planned twice", item.step.0));
+            }
+            it.undo = Undo::Planned { action: item.action };
         }
         self.plan.open = plan.len();
         // A pivot in doubt comes first, alone: its answer decides whether there is anything to undo.

@@ -38,7 +38,6 @@ pub(super) const SERVER: Server = Server {
     },
     answers,
     data: None,
-    clean: |_| {},
 };
 
 fn install(place: &Place) -> Result<(), String> {

@@ -31,7 +31,6 @@ pub(super) const SERVER: Server = Server {
     more: |_| Vec::new(),
     answers,
     data: Some("data"),
-    clean: |_| {},
 };
 
 /// The oldest version that the adapter works with.

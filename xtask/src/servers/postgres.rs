@@ -31,7 +31,6 @@ pub(super) const SERVER: Server = Server {
     more: |_| Vec::new(),
     answers,
     data: None,
-    clean: |_| {},
 };
 
 fn programs() -> PathBuf {

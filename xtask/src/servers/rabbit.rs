@@ -32,7 +32,6 @@ pub(super) const SERVER: Server = Server {
     more: |state| vec![("SAGA_RABBIT_TLS".to_owned(), state.address("tls"))],
     answers,
     data: None,
-    clean: unmount,
 };
 
 /// The oldest version that the adapter works with.
@@ -56,7 +55,6 @@ fn install(place: &Place) -> Result<(), String> {
     }
     let version = place.version();
     println!("rabbit: installing {version}; this takes about a minute, once");
-    unmount(place);
     place.begin_install()?;
     let run = |program: &str, args: &[&str]| {
         let mut command = Command::new(program);
@@ -69,7 +67,8 @@ fn install(place: &Place) -> Result<(), String> {
     }
     let root = root(place);
     let root = root.to_string_lossy();
-    run("debootstrap", &["--variant=minbase", release(version), &root, &mirror()?])?;
+    let with_own_mounts = [&OWN_MOUNTS[..], &["debootstrap", "--variant=minbase", release(version), &root]];
+    run("unshare", &[&with_own_mounts.concat()[..], &[&mirror()?]].concat())?;
     // Without a sandbox user: the root may lie below folders that other users cannot enter.
     let install =
         ["apt-get", "-o", "APT::Sandbox::User=root", "install", "-qq", "--yes", "--no-install-recommends"];
@@ -155,9 +154,9 @@ fn definitions() -> serde_json::Value {
 }
 
 fn command(place: &Place, state: &State) -> Command {
-    mount(place);
-    let mut command = Command::new("chroot");
-    command.arg(root(place)).arg("/usr/lib/rabbitmq/bin/rabbitmq-server");
+    let mut command = Command::new("unshare");
+    command.args(OWN_MOUNTS).args(["sh", "-c", ENTER]).arg(root(place));
+    command.arg("/usr/lib/rabbitmq/bin/rabbitmq-server");
     command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     let paths = [
         ("HOME", ""),
@@ -176,28 +175,12 @@ fn command(place: &Place, state: &State) -> Command {
     command
 }
 
-/// Erlang needs them.
-const MOUNTS: [&str; 2] = ["proc", "dev"];
+/// What is mounted is seen by the process alone and goes with it: whoever deletes the target directory must not reach this machine's devices.
+const OWN_MOUNTS: [&str; 3] = ["--mount", "--propagation", "private"];
 
-fn mount(place: &Place) {
-    for name in MOUNTS {
-        let to = root(place).join(name);
-        let is_mounted = output(program(Path::new("mountpoint"), [Path::new("-q"), &to])).is_ok();
-        if !is_mounted {
-            // Without them the server says what it lacks.
-            let _told_by_the_server =
-                output(program(Path::new("mount"), [Path::new("--bind"), &Path::new("/").join(name), &to]));
-        }
-    }
-}
-
-fn unmount(place: &Place) {
-    for name in MOUNTS {
-        // It may not be mounted.
-        let _not_mounted =
-            output(program(Path::new("umount"), [Path::new("--lazy"), &root(place).join(name)]));
-    }
-}
+/// Enters the root that is its first argument, with what Erlang needs there, and runs the others.
+const ENTER: &str =
+    r#"mount --bind /proc "$0/proc" && mount --bind /dev "$0/dev" && exec chroot "$0" "$@""#;
 
 /// It answers a greeting with one of its own.
 fn answers(_: &Place, state: &State) -> bool {
