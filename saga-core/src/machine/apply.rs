@@ -127,6 +127,7 @@ impl State {
         if matches!(it.forward, Forward::Running | Forward::Done(_)) {
             return Err(format!("step number {} is dispatched twice", step.0));
         }
+        it.check_waits_for_nothing(step)?;
         it.forward = Forward::Running;
         it.round = round;
         it.dispatched_at = at;
@@ -142,6 +143,7 @@ impl State {
         if !matches!(it.forward, Forward::Waiting | Forward::Blocked(_)) {
             return Err(format!("step number {} is blocked after it was dispatched", step.0));
         }
+        it.check_waits_for_nothing(step)?;
         it.forward = Forward::Blocked(Arc::clone(reason));
         Ok(())
     }
@@ -325,6 +327,13 @@ impl Step {
             undo_at: None,
             resolving: None,
         }
+    }
+
+    fn check_waits_for_nothing(&self, step: StepIndex) -> Result<(), Problem> {
+        if self.waits_for > 0 {
+            return Err(format!("the turn of step number {} comes before all it waits for is done", step.0));
+        }
+        Ok(())
     }
 }
 

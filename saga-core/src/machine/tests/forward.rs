@@ -241,6 +241,29 @@ fn a_step_that_its_record_dispatched_out_of_turn_is_not_dispatched_again() {
 }
 
 #[test]
+fn a_record_that_dispatches_a_step_before_what_it_waits_for_is_corrupt() {
+    let mut play = Play::of(joined);
+    play.succeeds("a", 1);
+    play.succeeds("b", 1);
+    let dispatched_c = play.record.last().unwrap().clone();
+    let record: Vec<_> = play.record[..2].iter().chain([&dispatched_c]).collect();
+    let error = Instance::replay(Arc::clone(play.saga.definition()), record).unwrap_err();
+    assert!(error.problem.contains("before all it waits for"), "{error}");
+}
+
+#[test]
+fn a_record_that_fails_again_while_it_unwinds_is_corrupt() {
+    let mut play = Play::of(joined);
+    play.succeeds("a", 1);
+    play.rejects("b");
+    assert_eq!(play.saga.status(), Status::Unwinding);
+    let again = play.record.iter().find(|entry| matches!(entry.fact, Fact::Failing { .. })).cloned();
+    let record: Vec<_> = play.record.iter().chain(&again).collect();
+    let error = Instance::replay(Arc::clone(play.saga.definition()), record).unwrap_err();
+    assert!(error.problem.ends_with("a saga that unwinds"), "{error}");
+}
+
+#[test]
 fn a_record_that_unwinds_twice_is_corrupt() {
     let mut play = Play::of(joined);
     play.succeeds("a", 1);
