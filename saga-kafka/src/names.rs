@@ -13,7 +13,7 @@ pub(crate) fn group(topic: &str, group: &str) -> String {
     format!("{topic}.{group}")
 }
 
-/// Where a group's messages wait for their retry.
+/// Where a group's messages wait for their retry; what reads them is a group of the same name.
 pub(crate) fn retry(topic: &str, group: &str) -> String {
     format!("{topic}.{group}.retry")
 }

@@ -57,7 +57,9 @@ impl BusAdmin for KafkaBus {
         self.link.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&name);
         let groups: Vec<String> = groups
             .iter()
-            .flat_map(|group| [names::group(&name, group), names::redrive(&name, group)])
+            .flat_map(|group| {
+                [names::group(&name, group), names::retry(&name, group), names::redrive(&name, group)]
+            })
             .collect();
         let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
         // One that somebody still reads as cannot be deleted; without its topic it is forgotten by itself.

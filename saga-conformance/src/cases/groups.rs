@@ -15,20 +15,29 @@ use crate::client::{
 };
 use crate::stand::Stand;
 
-/// 9: members of a group share its messages: together they get all, and both get some, as soon as the broker has shared the work out.
+/// 9: members of a group share its messages: whoever joins one that has had all of them gets some, as soon as the broker has shared the work out
+/// anew, and together they get all.
 pub async fn competing_consumers(stand: &Stand) -> Check {
     const ROUND: usize = 100;
     const ROUNDS_MAX: usize = 20;
     let (one, two) = (stand.connect().await?, stand.connect().await?);
     let topic = one.commands(stand).await?;
-    // So few at once that neither can take all.
-    let readers =
-        [one.read_as(&topic, GROUP, 10, false).await?, two.read_as(&topic, GROUP, 10, false).await?];
-    let (mut shares, mut duplicates, mut round) = ([0, 0], 0, 0);
-    while shares.contains(&0) || round < 2 {
-        ensure!(round < ROUNDS_MAX, "the work was not shared in {round} rounds: {shares:?}");
+    let publish = |round: usize| {
         let batch = (round * ROUND..(round + 1) * ROUND).map(|n| message(&topic, n).keyed(n.to_string()));
-        one.publish(batch.collect()).await?;
+        one.publish(batch.collect())
+    };
+    // So few at once that neither can take all.
+    let mut readers = vec![one.read_as(&topic, GROUP, 10, false).await?];
+    let mut alone = [0];
+    publish(0).await?;
+    let mut duplicates = share_out(&readers, 0..ROUND, &mut alone).await?;
+    readers.push(two.read_as(&topic, GROUP, 10, false).await?);
+    // Of one round each: that first the one and then the other has all is no sharing.
+    let (mut shares, mut round) = ([0, 0], 1);
+    while shares.contains(&0) {
+        ensure!(round < ROUNDS_MAX, "the work was not shared in {round} rounds: {shares:?} in the last one");
+        shares = [0, 0];
+        publish(round).await?;
         duplicates += share_out(&readers, round * ROUND..(round + 1) * ROUND, &mut shares).await?;
         round += 1;
     }
@@ -38,11 +47,7 @@ pub async fn competing_consumers(stand: &Stand) -> Check {
 }
 
 /// Reads these by turns until all were seen; returns how many came more than once.
-async fn share_out(
-    readers: &[Reader; 2],
-    wanted: std::ops::Range<usize>,
-    shares: &mut [usize; 2],
-) -> Check<usize> {
+async fn share_out(readers: &[Reader], wanted: std::ops::Range<usize>, shares: &mut [usize]) -> Check<usize> {
     let mut missing: BTreeSet<String> = wanted.map(|n| n.to_string()).collect();
     let deadline = Instant::now() + ARRIVES_WITHIN;
     let mut duplicates = 0;

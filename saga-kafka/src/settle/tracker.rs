@@ -64,10 +64,14 @@ impl Tracker {
         self.partitions.get(&partition).is_some_and(|assigned| assigned.epoch == epoch)
     }
 
-    /// What may be committed and was not yet: the first that is not settled, or behind the last. From now on it counts as committed.
-    pub(crate) fn take_commits(&mut self) -> Vec<(Partition, i64)> {
+    /// What may be committed, of the retries or of the others, and was not yet: the first that is not settled, or behind the last. From now on it
+    /// counts as committed.
+    pub(crate) fn take_commits(&mut self, of_retries: bool) -> Vec<(Partition, i64)> {
         let mut commits = Vec::new();
         for (partition, assigned) in &mut self.partitions {
+            if partition.is_retry != of_retries {
+                continue;
+            }
             let position = assigned.open.first().copied().or(assigned.next);
             if let Some(position) = position.filter(|position| assigned.committed != Some(*position)) {
                 assigned.committed = Some(position);
@@ -102,19 +106,19 @@ mod tests {
     fn what_is_not_settled_is_never_passed() {
         let mut tracker = Tracker::default();
         tracker.assign(P);
-        assert_eq!(tracker.take_commits(), []);
+        assert_eq!(tracker.take_commits(false), []);
         // With gaps, as transactions leave them.
         let epochs: Vec<_> = [3, 5, 9].map(|offset| tracker.delivered(P, offset).unwrap()).into();
-        assert_eq!(tracker.take_commits(), [(P, 3)]);
+        assert_eq!(tracker.take_commits(false), [(P, 3)]);
         assert!(tracker.settle(P, epochs[1], 5));
-        assert_eq!(tracker.take_commits(), []);
+        assert_eq!(tracker.take_commits(false), []);
         assert!(tracker.settle(P, epochs[0], 3));
-        assert_eq!(tracker.take_commits(), [(P, 9)]);
+        assert_eq!(tracker.take_commits(false), [(P, 9)]);
         assert!(tracker.settle(P, epochs[2], 9));
-        assert_eq!(tracker.take_commits(), [(P, 10)]);
+        assert_eq!(tracker.take_commits(false), [(P, 10)]);
         assert!(!tracker.settle(P, epochs[2], 9), "only once");
         tracker.not_committed();
-        assert_eq!(tracker.take_commits(), [(P, 10)]);
+        assert_eq!(tracker.take_commits(false), [(P, 10)]);
     }
 
     #[test]
@@ -133,6 +137,18 @@ mod tests {
         tracker.revoke(P);
         assert!(tracker.assigned().eq([RETRY]));
         assert_eq!(tracker.next(P), None);
+    }
+
+    #[test]
+    fn retries_are_committed_apart() {
+        const RETRY: Partition = Partition { is_retry: true, number: 0 };
+        let mut tracker = Tracker::default();
+        for partition in [P, RETRY] {
+            tracker.assign(partition);
+            tracker.delivered(partition, 4).unwrap();
+        }
+        assert_eq!(tracker.take_commits(true), [(RETRY, 4)]);
+        assert_eq!(tracker.take_commits(false), [(P, 4)]);
     }
 
     #[test]

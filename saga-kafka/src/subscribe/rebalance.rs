@@ -15,11 +15,17 @@ use crate::settle::Partition;
 /// What the consumer tells of its partitions.
 pub(super) struct Assignments {
     reading: Weak<Reading>,
+    /// Whether it reads the retries.
+    is_retry: bool,
 }
 
 impl Assignments {
-    pub(super) fn new(reading: &Arc<Reading>) -> Self {
-        Self { reading: Arc::downgrade(reading) }
+    pub(super) fn new(reading: &Arc<Reading>, is_retry: bool) -> Self {
+        Self { reading: Arc::downgrade(reading), is_retry }
+    }
+
+    fn partition(&self, element: &TopicPartitionListElem<'_>) -> Partition {
+        Partition { is_retry: self.is_retry, number: element.partition() }
     }
 }
 
@@ -39,12 +45,11 @@ impl ConsumerContext for Assignments {
         match rebalance {
             Rebalance::Assign(list) => {
                 let mut tracker = reading.tracker();
-                list.elements().iter().for_each(|element| tracker.assign(partition(&reading, element)));
+                list.elements().iter().for_each(|element| tracker.assign(self.partition(element)));
             }
             Rebalance::Revoke(list) => {
-                let revoked: Vec<_> =
-                    list.elements().iter().map(|element| partition(&reading, element)).collect();
-                reading.revoked(consumer, &revoked);
+                let revoked: Vec<_> = list.elements().iter().map(|element| self.partition(element)).collect();
+                reading.revoked(consumer, &revoked, self.is_retry);
             }
             Rebalance::Error(error) => {
                 tracing::warn!(%error, "the group could not share its partitions out; it tries again")
@@ -60,14 +65,10 @@ impl ConsumerContext for Assignments {
     }
 }
 
-fn partition(reading: &Reading, element: &TopicPartitionListElem<'_>) -> Partition {
-    Partition { is_retry: element.topic() != reading.topic, number: element.partition() }
-}
-
 impl Reading {
     /// Others will read these partitions: what is not delivered is forgotten, what is gets a little time to be settled, and then the
     /// place is written down.
-    fn revoked(&self, consumer: &BaseConsumer<Assignments>, revoked: &[Partition]) {
+    fn revoked(&self, consumer: &BaseConsumer<Assignments>, revoked: &[Partition], is_retry: bool) {
         const LOOK_EVERY: Duration = Duration::from_millis(10);
         let is_revoked = |partition: &Partition| revoked.contains(partition);
         self.deliveries.withdraw(|handle| is_revoked(&handle.partition));
@@ -77,7 +78,7 @@ impl Reading {
             while self.holds(revoked) && begun.elapsed() < limit {
                 std::thread::sleep(LOOK_EVERY);
             }
-            self.commit(consumer, CommitMode::Sync);
+            self.commit(consumer, is_retry, CommitMode::Sync);
         }
         self.deliveries.revoke(|handle| is_revoked(&handle.partition));
         let mut tracker = self.tracker();
@@ -90,15 +91,15 @@ impl Reading {
         holds
     }
 
-    /// Writes down how far the group is.
-    pub(super) fn commit(&self, consumer: &BaseConsumer<Assignments>, mode: CommitMode) {
-        let commits = self.tracker().take_commits();
+    /// Writes down how far the group of one of the two topics is.
+    pub(super) fn commit(&self, consumer: &BaseConsumer<Assignments>, is_retry: bool, mode: CommitMode) {
+        let commits = self.tracker().take_commits(is_retry);
         if commits.is_empty() {
             return;
         }
+        let topic = self.topic_of(is_retry);
         let mut list = TopicPartitionList::new();
         for (partition, offset) in commits {
-            let topic = self.topic_of(partition);
             // A partition stands in the list once, so this cannot fail.
             let _added = list.add_partition_offset(&topic, partition.number, rdkafka::Offset::Offset(offset));
         }
@@ -108,11 +109,7 @@ impl Reading {
         }
     }
 
-    pub(super) fn topic_of(&self, partition: Partition) -> String {
-        if partition.is_retry {
-            crate::names::retry(&self.topic, &self.spec.group)
-        } else {
-            self.topic.clone()
-        }
+    pub(super) fn topic_of(&self, is_retry: bool) -> String {
+        if is_retry { crate::names::retry(&self.topic, &self.spec.group) } else { self.topic.clone() }
     }
 }

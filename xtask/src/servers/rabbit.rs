@@ -179,8 +179,7 @@ fn command(place: &Place, state: &State) -> Command {
 const OWN_MOUNTS: [&str; 3] = ["--mount", "--propagation", "private"];
 
 /// Enters the root that is its first argument, with what Erlang needs there, and runs the others.
-const ENTER: &str =
-    r#"mount --bind /proc "$0/proc" && mount --bind /dev "$0/dev" && exec chroot "$0" "$@""#;
+const ENTER: &str = r#"mount --bind /proc "$0/proc" && mount --bind /dev "$0/dev" && exec chroot "$0" "$@""#;
 
 /// It answers a greeting with one of its own.
 fn answers(_: &Place, state: &State) -> bool {
