@@ -50,9 +50,9 @@ async fn live(args: &Args) -> Result<(), Failure> {
     }
     parts.push(relay(args, bus).await?);
     let starting = start(sagas, args);
-    let parts = async { futures::future::try_join_all(parts).await.map(drop) };
-    let (parts, starting) = tokio::join!(parts, starting);
-    starting.and(Ok(parts?))
+    let parts = async { Ok(futures::future::try_join_all(parts).await.map(drop)?) };
+    // Whoever starts sagas would go on asking when the coordinator has ended with an error.
+    tokio::try_join!(parts, starting).map(drop)
 }
 
 async fn participant(args: &Args, kind: &str, bus: Arc<dyn EventBus>) -> Result<Part, Failure> {

@@ -73,8 +73,8 @@ impl Service {
     /// Dropping the future stops at once. Nothing acknowledged is lost by that either.
     ///
     /// # Errors
-    /// The first error of any part, after the others have drained: a topic that cannot be declared or read for good, a log that cannot
-    /// be reached at start.
+    /// The first error of any part, after the others have drained: a topic that cannot be declared or read for good; and, while it starts, a bus or a
+    /// log that does not answer, which is [retryable](Error::is_retryable) by building and running it again.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let (stop, stopping) = watch::channel(false);
         let mut parts = JoinSet::new();

@@ -87,7 +87,8 @@ impl Coordinator {
     /// Dropping the future instead loses nothing that was acknowledged: another coordinator, or the next start, takes over.
     ///
     /// # Errors
-    /// When its topics cannot be declared or read for good.
+    /// When its topics cannot be declared or read for good; and, while it starts, when bus or log do not answer: that is
+    /// [retryable](Error::is_retryable), by running a new one.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let readers = readers(&self.shared).await?;
         let tenure = Tenure::begin(&self.shared).await?;

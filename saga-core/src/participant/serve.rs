@@ -100,7 +100,8 @@ impl Participant {
     /// up.
     ///
     /// # Errors
-    /// When a topic cannot be declared, or cannot be read for good; then all contracts are shut down as above. The error names the topic.
+    /// When a topic cannot be declared, or cannot be read for good; then all contracts are shut down as above. The error names the topic. One of a bus
+    /// that does not answer while it starts is [retryable](Error::is_retryable), by running a new one.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let declarations = self.served.iter().map(Served::declaration).collect::<Vec<_>>();
         self.shared.bus.declare(&declarations).await?;
