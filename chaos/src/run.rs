@@ -199,10 +199,19 @@ async fn heal(args: &Args, log: &Arc<dyn SagaLog>, placed: &[Job]) -> Result<Str
 /// What the log says of every saga, page by page.
 pub(crate) async fn ended(log: &dyn SagaLog) -> Result<HashMap<String, Status>, Failure> {
     const PAGE: usize = 1_000;
+    const BACK_WITHIN: Duration = Duration::from_secs(30);
+    let begun = Instant::now();
     let mut all = HashMap::new();
     let mut query = Query { limit: PAGE, ..Query::default() };
     loop {
-        let page = log.list(query.clone()).await?;
+        let page = match log.list(query.clone()).await {
+            // The database was just killed, and is on its way back.
+            Err(error) if error.is_retryable() && begun.elapsed() < BACK_WITHIN => {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                continue;
+            }
+            listed => listed?,
+        };
         let is_last = page.len() < PAGE;
         query.after = page.last().map(|summary| summary.key.clone());
         all.extend(page.into_iter().map(|summary| (summary.key.id.to_string(), summary.status)));
