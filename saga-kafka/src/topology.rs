@@ -23,6 +23,9 @@ pub(crate) async fn declare(link: &Link, declaration: &Declaration) -> Result<()
         let message = format!("commands topic {topic} is declared with more than one group: it has one");
         return Err(Error::new(ErrorKind::Permanent, message));
     }
+    for group in groups {
+        names::check_group(topic, &group.name)?;
+    }
     create(link, &TopicSpec::new(topic.clone(), *kind)).await?;
     for group in groups {
         ensure_group(link, declaration, group).await?;
@@ -236,9 +239,8 @@ pub(crate) async fn groups_of(link: &Link, topic: &str) -> Result<Vec<String>, E
     let (start, limit) = (format!("{topic}."), link.config.request_timeout());
     let asked = link.ask(move |asking| {
         let listed = asking.fetch_group_list(None, limit)?;
-        let names =
-            listed.groups().iter().filter_map(|group| group.name().strip_prefix(&start).map(str::to_owned));
-        Ok(names.collect::<Vec<_>>())
+        let names = listed.groups().iter().filter_map(|group| group.name().strip_prefix(&start));
+        Ok(names.filter(|name| !names::is_groups_own(name)).map(str::to_owned).collect::<Vec<_>>())
     });
     let candidates = asked
         .await

@@ -30,7 +30,8 @@ pub trait EventBus: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// [`Permanent`](crate::ErrorKind::Permanent) when one exists and differs, saying what differs;
-    /// [`Retry`](crate::ErrorKind::Retry) when the broker is away. Dropping the future may leave some of them created.
+    /// [`Invalid`](crate::ErrorKind::Invalid) when nothing can be called so on this broker; [`Retry`](crate::ErrorKind::Retry) when the broker is
+    /// away. Dropping the future may leave some of them created.
     async fn declare(&self, declarations: &[Declaration]) -> Result<(), Error>;
 
     /// Publishes, and answers for each message, in the order given, once the broker has made it durable or refused it. Waits while the

@@ -101,6 +101,7 @@ mod tests {
     use super::*;
 
     const P: Partition = Partition { is_retry: false, number: 0 };
+    const RETRY: Partition = Partition { is_retry: true, number: 0 };
 
     #[test]
     fn what_is_not_settled_is_never_passed() {
@@ -123,7 +124,6 @@ mod tests {
 
     #[test]
     fn it_is_known_what_is_assigned_and_where_reading_goes_on() {
-        const RETRY: Partition = Partition { is_retry: true, number: 0 };
         let mut tracker = Tracker::default();
         let before = tracker.epoch();
         tracker.assign(P);
@@ -141,7 +141,6 @@ mod tests {
 
     #[test]
     fn retries_are_committed_apart() {
-        const RETRY: Partition = Partition { is_retry: true, number: 0 };
         let mut tracker = Tracker::default();
         for partition in [P, RETRY] {
             tracker.assign(partition);
