@@ -3,10 +3,12 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::durable::{Run, runtime};
 use crate::load::{Load, Parts};
-use crate::process::{cpu_time, resident_bytes};
+use crate::process::resident_bytes;
+use crate::spread::Spread;
 
 const RUNS: usize = 5;
 const RUN: Duration = Duration::from_secs(3);
@@ -19,12 +21,16 @@ const FINISHED: u64 = 150_000;
 pub(crate) const MEMORY: [&str; 3] = ["in-flight-memory", "queued-memory", "finished-memory"];
 /// Sagas in flight.
 pub(crate) const THROUGHPUT: [&str; 3] = ["1", "64", "1024"];
+/// Parallel steps of one saga.
+pub(crate) const FAN_OUT: [&str; 5] = ["steps-1", "steps-4", "steps-16", "steps-64", "steps-1000"];
+/// How many steps are in flight then, whatever each saga has of them.
+const STEPS_IN_FLIGHT: usize = 4_096;
 
 /// Runs every part in a process of its own, so that none measures what another has left behind.
 pub(crate) fn run(parts: &[&str]) {
     let allocator = if cfg!(feature = "mimalloc") { "mimalloc" } else { "the system's allocator" };
     println!(
-        "in-memory bus, log and inbox; a saga of 4 parallel steps of 300 B; 2 worker threads; {allocator}"
+        "in-memory bus, log and inbox; a saga of 4 parallel steps of 300 B, if not said otherwise; 2 worker threads; {allocator}"
     );
     let results = parts.iter().map(|part| {
         let program = std::env::current_exe().expect("this program");
@@ -34,7 +40,7 @@ pub(crate) fn run(parts: &[&str]) {
         let output = String::from_utf8(child.stdout).expect("text");
         let (shown, result) = output.trim_end().rsplit_once('\n').expect("a line for people and one of JSON");
         println!("{shown}");
-        serde_json::from_str::<serde_json::Value>(result).expect("JSON")
+        serde_json::from_str::<Value>(result).expect("JSON")
     });
     println!(
         "{}",
@@ -66,42 +72,62 @@ pub(crate) fn part(name: &str) {
             );
             json!({ "finished_log_bytes": log, "finished_inbox_bytes_per_step": row })
         }
-        in_flight => throughput(in_flight.parse().expect("a number of sagas in flight")),
+        part => match part.strip_prefix("steps-") {
+            Some(steps) => fan_out(steps.parse().expect("a number of steps")),
+            None => throughput(part.parse().expect("a number of sagas in flight")),
+        },
     };
     println!("{result}");
 }
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+fn throughput(in_flight: usize) -> Value {
+    let Figures { per_second, p50, p99, cpu_us } = measured(Parts::new(10_000), in_flight);
+    println!(
+        "{in_flight:>5} in flight: {per_second:>8.0} sagas/s, p50 {p50:.0} µs, p99 {p99:.0} µs, {cpu_us:.1} µs CPU a saga (all of it: load, \
+         coordinator, participants)"
+    );
+    json!({ "in_flight": in_flight, "sagas_per_second": per_second.json(), "p50_us": p50.json(), "p99_us": p99.json(),
+            "cpu_us": cpu_us.json() })
 }
 
-fn throughput(in_flight: usize) -> serde_json::Value {
-    runtime().block_on(async {
-        let load = Load::start(Parts::new(10_000));
-        load.drive(in_flight, Instant::now() + WARM_UP).await;
+/// What one step costs of a saga that has so many.
+fn fan_out(steps: usize) -> Value {
+    let in_flight = (STEPS_IN_FLIGHT / steps).max(1);
+    let Figures { per_second, p50, cpu_us, .. } = measured(Parts { steps, ..Parts::new(10_000) }, in_flight);
+    let (rate, cpu) = (per_second.times(steps as f64), cpu_us.times(1.0 / steps as f64));
+    println!(
+        "{steps:>5} steps a saga, {in_flight} sagas in flight: {rate:>8.0} steps/s, {cpu:.2} µs CPU a step; a saga's p50 {p50:.0} µs"
+    );
+    json!({ "steps": steps, "in_flight": in_flight, "steps_per_second": rate.json(), "cpu_us_per_step": cpu.json(), "p50_us": p50.json() })
+}
+
+/// Of several runs of one load.
+struct Figures {
+    per_second: Spread,
+    p50: Spread,
+    p99: Spread,
+    cpu_us: Spread,
+}
+
+fn measured(parts: Parts, in_flight: usize) -> Figures {
+    let runs: Vec<Run> = runtime().block_on(async {
+        let load = [Load::start(parts)];
+        Run::of(&load, in_flight, WARM_UP).await;
         let mut runs = Vec::new();
         for run in 1..=RUNS {
             eprint!("\r{in_flight} in flight: run {run} of {RUNS} ");
-            let (cpu, begun) = (cpu_time(), Instant::now());
-            let mut took = load.drive(in_flight, begun + RUN).await;
-            let elapsed = begun.elapsed();
-            took.sort_unstable();
-            let count = took.len();
-            let per_second = count as f64 / elapsed.as_secs_f64();
-            let cpu_us = (cpu_time() - cpu).as_secs_f64() * 1e6 / count as f64;
-            runs.push((per_second, cpu_us, took[count / 2], took[count * 99 / 100]));
+            runs.push(Run::of(&load, in_flight, RUN).await);
         }
         eprint!("\r                               \r");
-        runs.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let (per_second, cpu_us, p50, p99) = runs[RUNS / 2];
-        let (low, high) = (runs[0].0, runs[RUNS - 1].0);
-        println!(
-            "{in_flight:>5} in flight: {per_second:>8.0} sagas/s (median of {RUNS}; {low:.0} to {high:.0}), \
-             p50 {p50:.1?}, p99 {p99:.1?}, {cpu_us:.1} µs CPU a saga (all of it: load, coordinator, participants)"
-        );
-        json!({ "in_flight": in_flight, "sagas_per_second": per_second, "low": low, "high": high,
-                "p50_us": p50.as_micros() as u64, "p99_us": p99.as_micros() as u64, "cpu_us": cpu_us })
-    })
+        runs
+    });
+    let of = |figure: fn(&Run) -> f64| Spread::of(runs.iter().map(figure));
+    Figures {
+        per_second: of(|run| run.per_second),
+        p50: of(|run| run.p50.as_secs_f64() * 1e6),
+        p99: of(|run| run.p99.as_secs_f64() * 1e6),
+        cpu_us: of(|run| run.cpu_us),
+    }
 }
 
 /// Leaves many sagas unanswered and looks at what they take: with their commands consumed by participants that say nothing, and with their

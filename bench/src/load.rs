@@ -1,4 +1,4 @@
-//! The load: a saga of four parallel steps, each given about 300 bytes.
+//! The load: a saga of parallel steps, four if nothing else is said, each given about 300 bytes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,8 +35,12 @@ struct Done {
 /// How many tasks start sagas and await them.
 const LOAD_TASKS: usize = 4;
 
-const STEPS: [Contract<Order, Done>; 4] =
-    [Contract::new("one"), Contract::new("two"), Contract::new("three"), Contract::new("four")];
+const STEPS: usize = 4;
+
+/// Their names stay in memory: a process has few runs.
+fn contracts(steps: usize) -> Vec<Contract<Order, Done>> {
+    (1..=steps).map(|nth| Contract::new(format!("step-{nth}").leak())).collect()
+}
 
 /// What a service is made of, beside the saga and its steps.
 pub(crate) struct Parts {
@@ -48,6 +52,7 @@ pub(crate) struct Parts {
     pub(crate) prefix: String,
     /// Where its sagas are answered, if not where all of this name are.
     pub(crate) replies: Option<String>,
+    pub(crate) steps: usize,
 }
 
 impl Parts {
@@ -63,6 +68,7 @@ impl Parts {
             inbox_limits: InboxLimits::default(),
             prefix: "order".to_owned(),
             replies: None,
+            steps: STEPS,
         }
     }
 
@@ -86,11 +92,12 @@ pub(crate) struct Load {
 impl Load {
     /// Starts a service that coordinates the saga and does its steps.
     pub(crate) fn start(parts: Parts) -> Arc<Self> {
-        let saga = saga(parts.replies.as_deref());
+        let contracts = contracts(parts.steps);
+        let saga = saga(parts.replies.as_deref(), &contracts);
         let inbox = MemoryInbox::with_limits(Arc::new(TokioClock::new()), parts.inbox_limits);
         let mut service = parts.coordinator(&saga).inbox(Arc::new(inbox));
         let executed = Arc::new(AtomicU64::new(0));
-        for step in &STEPS {
+        for step in &contracts {
             let counted = Arc::clone(&executed);
             let execute = move |_: Order, _: StepContext| {
                 counted.fetch_add(1, Ordering::Relaxed);
@@ -104,12 +111,13 @@ impl Load {
 
     /// Starts a service that only coordinates the saga: nobody answers. Its commands are taken off the bus, or stay there.
     pub(crate) async fn start_unserved(parts: Parts, are_commands_consumed: bool) -> Arc<Self> {
-        let saga = saga(parts.replies.as_deref());
+        let contracts = contracts(parts.steps);
+        let saga = saga(parts.replies.as_deref(), &contracts);
         let service = parts.coordinator(&saga).build().expect("the service can run");
         let load = Self::run(service, &saga, parts.prefix.clone(), Arc::default());
         // The coordinator declares the topics as it starts.
         load.start_one().await;
-        for step in STEPS.iter().filter(|_| are_commands_consumed) {
+        for step in contracts.iter().filter(|_| are_commands_consumed) {
             let spec = SubscriptionSpec {
                 topic: Topic::new(step.topic()).expect("a topic name"),
                 group: step.name().into(),
@@ -201,17 +209,17 @@ impl Load {
     }
 }
 
-/// The topics of a service whose replies go where they usually do.
+/// The topics of a service of four steps whose replies go where they usually do.
 pub(crate) fn topics() -> Vec<&'static str> {
-    STEPS.iter().map(Contract::topic).chain(["bench.replies"]).collect()
+    contracts(STEPS).iter().map(Contract::topic).chain(["bench.replies"]).collect()
 }
 
-fn saga(replies: Option<&str>) -> Saga<Order> {
+fn saga(replies: Option<&str>, contracts: &[Contract<Order, Done>]) -> Saga<Order> {
     let mut saga = Saga::<Order>::builder("bench", 1);
     if let Some(topic) = replies {
         saga.replies_to(topic);
     }
-    for step in &STEPS {
+    for step in contracts {
         saga.step(step, Order::clone);
     }
     saga.build().expect("the saga can run")

@@ -10,9 +10,11 @@ mod effort;
 mod load;
 mod process;
 mod raw;
+mod report;
 mod restart;
 mod several;
 mod sides;
+mod soak;
 mod spread;
 mod store;
 
@@ -32,11 +34,21 @@ fn main() -> ExitCode {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["core", "memory"] => core::run(&core::MEMORY),
         ["core", "throughput"] => core::run(&core::THROUGHPUT),
+        ["core", "fan-out"] => core::run(&core::FAN_OUT),
         ["core", part] => core::part(part),
         ["log", url] => durable::run(url),
         ["coordinators", url] => several::run(url),
+        ["soak", url, minutes] if minutes.parse::<u64>().is_ok_and(|minutes| minutes > 0) => {
+            soak::run(url, minutes.parse().expect("just tried"));
+        }
         ["restart", url, sagas] if sagas.parse::<u64>().is_ok() => {
             restart::run(url, sagas.parse().expect("just tried"));
+        }
+        ["report", results, docs] => {
+            if let Err(why) = report::run(results.as_ref(), docs.as_ref()) {
+                eprintln!("{why}");
+                return ExitCode::FAILURE;
+            }
         }
         ["restart", url, sagas, part] => restart::part(url, sagas.parse().expect("a number of sagas"), part),
         ref other => {
@@ -50,12 +62,14 @@ fn main() -> ExitCode {
 }
 
 const USAGE: &str = "\
-usage: saga-bench core memory|throughput
+usage: saga-bench core memory|throughput|fan-out
        saga-bench log|coordinators URL
        saga-bench restart URL SAGAS
+       saga-bench soak URL|memory: MINUTES
        saga-bench rawsaga BUS_URL [quick]
        saga-bench saga|compare BUS_URL LOG_URL [quick]
        saga-bench bus BUS_URL [quick]
+       saga-bench report RESULTS DOCS
 
 A BUS_URL begins with kafka://, amqp:// or nats://; a LOG_URL with sqlite: or postgres://, or it is memory:.";
 

@@ -23,6 +23,11 @@ impl Spread {
         Self { median: figures[figures.len() / 2], low, high }
     }
 
+    /// Of the same runs, counted by so many.
+    pub(crate) fn times(self, factor: f64) -> Self {
+        Self { median: self.median * factor, low: self.low * factor, high: self.high * factor }
+    }
+
     pub(crate) fn json(&self) -> Value {
         json!({ "median": self.median, "low": self.low, "high": self.high })
     }
@@ -45,6 +50,7 @@ mod tests {
     fn the_middle_one_counts() {
         let spread = Spread::of([5.0, 1.0, 3.0]);
         assert_eq!(format!("{spread:.0}"), "3 (1 to 5)");
+        assert_eq!(format!("{:.1}", spread.times(0.5)), "1.5 (0.5 to 2.5)");
         assert_eq!(Spread::of([2.0]), Spread { median: 2.0, low: 2.0, high: 2.0 });
     }
 }

@@ -1,8 +1,12 @@
 //! `cargo xtask bench`: measures. Figures are for reading: nothing passes or fails by them.
 
+use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use crate::command::{cargo, run};
+use serde_json::{Value, json};
+
+use crate::command::{cargo, output, program, run, run_lines};
 use crate::servers;
 use crate::workspace::target_directory;
 
@@ -11,19 +15,26 @@ Usage: cargo xtask bench core
        cargo xtask bench log [sqlite|postgres...]
        cargo xtask bench restart [sqlite|postgres...] [--sagas N]
        cargo xtask bench coordinators
+       cargo xtask bench soak [sqlite|postgres|memory...] [--minutes N]
        cargo xtask bench saga|rawsaga [kafka|rabbit|nats...] [--log sqlite|postgres|memory] [--quick]
        cargo xtask bench bus [kafka|rabbit|nats...] [--quick]
+       cargo xtask bench report
 
-Measures sagas: core, in memory: throughput, latency, CPU and memory of each. log, with the saga log in a database: the same, and how
+Measures sagas: core, in memory: throughput, latency, CPU and memory of each, and what a step costs of a saga of 1 to 1000. log, with the saga log in a database: the same, and how
 often the disk is synced. restart, a coordinator that comes back to 100,000 sagas, or N. coordinators, one, two and four of them on
-PostgreSQL. saga, over real brokers, in turns with rawsaga: the same messages by the broker's own client, without a log; rawsaga, that alone.
+PostgreSQL. soak, the same load for half an hour, or N minutes: whether throughput or memory have a slope. saga, over real brokers, in turns with rawsaga: the same messages by the broker's own client, without a log; rawsaga, that alone.
 bus, what an adapter publishes and consumes beside that client. With --quick, whether they work and not how fast. Starts the servers it
-needs; prints a table and, as its last line, JSON.";
+needs; prints a table and, as its last line, JSON, which is kept in the target directory. report writes what is kept there into
+docs/benchmarks.md, with charts.";
 
+/// Where results are kept, in the target directory.
+const RESULTS: &str = "bench";
+const DOCS: &str = "docs";
 const SQLITE: &str = "sqlite";
 const POSTGRES: &str = "postgres";
 const VARIABLE: &str = "SAGA_POSTGRES_URL";
 const SAGAS: &str = "100000";
+const MINUTES: &str = "30";
 const MEMORY: &str = "memory";
 /// Brokers, and the variables that hold their URLs.
 const BROKERS: [(&str, &str); 3] =
@@ -32,6 +43,7 @@ const BROKERS: [(&str, &str); 3] =
 /// What is to be measured.
 pub(crate) enum Plan<'a> {
     Core,
+    Report,
     /// A benchmark of the program, the databases that it is for, and what else it is told.
     Durable(&'static str, Vec<&'a str>, Vec<&'a str>),
     Brokers(OverBrokers<'a>),
@@ -81,6 +93,7 @@ pub(crate) fn chosen<'a>(words: &[&'a str]) -> Result<Plan<'a>, String> {
     };
     match words {
         ["core"] => Ok(Plan::Core),
+        ["report"] => Ok(Plan::Report),
         ["log", words @ ..] => Ok(Plan::Durable("log", databases(words)?, Vec::new())),
         ["restart", words @ .., "--sagas", sagas] if sagas.parse::<u64>().is_ok() => {
             Ok(Plan::Durable("restart", databases(words)?, vec![sagas]))
@@ -89,15 +102,31 @@ pub(crate) fn chosen<'a>(words: &[&'a str]) -> Result<Plan<'a>, String> {
         ["saga", words @ ..] => OverBrokers::chosen("compare", words, Some(SQLITE)).map(Plan::Brokers),
         ["rawsaga", words @ ..] => OverBrokers::chosen("rawsaga", words, None).map(Plan::Brokers),
         ["bus", words @ ..] => OverBrokers::chosen("bus", words, None).map(Plan::Brokers),
+        ["soak", words @ .., "--minutes", minutes] if minutes.parse::<u64>().is_ok_and(|it| it > 0) => {
+            Ok(Plan::Durable("soak", soaked(words)?, vec![minutes]))
+        }
+        ["soak", words @ ..] => Ok(Plan::Durable("soak", soaked(words)?, vec![MINUTES])),
         ["coordinators"] => Ok(Plan::Durable("coordinators", vec![POSTGRES], Vec::new())),
         other => Err(format!("there is no benchmark {:?}", other.join(" "))),
     }
+}
+
+/// The logs for a soak: with the one in memory, if none is named.
+fn soaked<'a>(words: &[&'a str]) -> Result<Vec<&'a str>, String> {
+    if let Some(other) = words.iter().find(|word| ![MEMORY, SQLITE, POSTGRES].contains(word)) {
+        return Err(format!("{other:?} is none of {MEMORY}, {SQLITE} and {POSTGRES}"));
+    }
+    Ok(if words.is_empty() { vec![MEMORY] } else { words.to_vec() })
 }
 
 /// Measures.
 pub(crate) fn measure(plan: &Plan<'_>) -> Result<bool, String> {
     match plan {
         Plan::Core => core()?,
+        Plan::Report => {
+            let results = target_directory()?.join(RESULTS).display().to_string();
+            run(bench(&["report", &results, DOCS]))?;
+        }
         Plan::Brokers(plan) => {
             let target = target_directory()?;
             for (broker, variable) in &plan.brokers {
@@ -108,7 +137,11 @@ pub(crate) fn measure(plan: &Plan<'_>) -> Result<bool, String> {
             let target = target_directory()?;
             for database in databases {
                 let run = |url: &str| with_mimalloc(&[&[benchmark, url][..], more].concat());
-                if *database == SQLITE { on_sqlite(&target, run)? } else { on_postgres(&target, run)? }
+                match *database {
+                    MEMORY => run("memory:")?,
+                    SQLITE => on_sqlite(&target, run)?,
+                    _ => on_postgres(&target, run)?,
+                }
             }
         }
     }
@@ -117,13 +150,57 @@ pub(crate) fn measure(plan: &Plan<'_>) -> Result<bool, String> {
 
 /// Memory with the allocator that everyone has, throughput with the one that a service under such a load would use.
 fn core() -> Result<(), String> {
-    run(cargo(["run", "--release", "--quiet", "--package", "saga-bench", "--", "core", "memory"]))?;
-    with_mimalloc(&["core", "throughput"])
+    let args = ["core", "memory"];
+    kept(cargo(["run", "--release", "--quiet", "--package", "saga-bench", "--"].iter().chain(&args)), &args)?;
+    with_mimalloc(&["core", "throughput"])?;
+    with_mimalloc(&["core", "fan-out"])
 }
 
 fn with_mimalloc(args: &[&str]) -> Result<(), String> {
+    kept(bench(args), args)
+}
+
+fn bench(args: &[&str]) -> Command {
     let bench = ["run", "--release", "--quiet", "--package", "saga-bench", "--features", "mimalloc", "--"];
-    run(cargo(bench.iter().chain(args)))
+    cargo(bench.iter().chain(args))
+}
+
+/// Runs a benchmark, shows what it says, and keeps the JSON in its last line, with when and where it was run.
+fn kept(command: Command, args: &[&str]) -> Result<(), String> {
+    let mut last = String::new();
+    let succeeded = run_lines(command, |line| {
+        println!("{line}");
+        line.clone_into(&mut last);
+    })?;
+    if !succeeded {
+        return Err(format!("the benchmark {} failed", args.join(" ")));
+    }
+    let result: Value = serde_json::from_str(&last)
+        .map_err(|error| format!("the last line of the benchmark {} is no JSON: {error}", args.join(" ")))?;
+    // Without what changes from run to run, and the password.
+    let words = args.iter().map(|arg| arg.split(':').next().unwrap_or(arg)).collect::<Vec<_>>();
+    let asked = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    let date = output(program("date".as_ref(), ["-u", "+%F"]))?.trim().to_owned();
+    let kept = json!({ "command": format!("cargo xtask {asked}"), "date": date, "machine": machine()?, "result": result });
+    let folder = target_directory()?.join(RESULTS);
+    let file = folder.join(format!("{}.json", words.join("-")));
+    let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&file, format!("{kept:#}\n")));
+    written.map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// What the figures depend on.
+fn machine() -> Result<String, String> {
+    let read = |file: &str| fs::read_to_string(file).map_err(|error| format!("{file}: {error}"));
+    let of = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let processor = of(&read("/proc/cpuinfo")?, "model name").unwrap_or_else(|| "an unknown processor".to_owned());
+    let memory = of(&read("/proc/meminfo")?, "MemTotal").unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = output(program("uname".as_ref(), ["-sr"]))?;
+    let rustc = output(program("rustc".as_ref(), ["--version"]))?;
+    Ok(format!("{cores} cores of {processor}, {memory} of memory, {}, {}", kernel.trim(), rustc.trim()))
 }
 
 /// In a new file.

@@ -169,7 +169,7 @@ pub(crate) fn chosen(names: &[&str]) -> Result<Vec<&'static Stage>, String> {
 /// Runs the stages, one after the other, and returns whether nothing failed.
 pub(crate) fn run(stages: &[&Stage]) -> Result<bool, String> {
     let workspace = Workspace::read()?;
-    let tools = Tools::ready(&workspace.target_directory);
+    let tools = Tools::new(&workspace.target_directory);
     let context = Context { workspace, tools };
     let run = |stage: &Stage| {
         println!("\n== {}: {} ==", stage.name, stage.what);
@@ -249,9 +249,9 @@ fn licences(context: &Context) -> Outcome {
 
 /// The database of advisories comes from the network, apart from the check, so that a machine without it is not taken for a finding.
 fn advisories(context: &Context) -> Outcome {
-    let deny_path = match &context.tools.deny {
+    let deny_path = match context.tools.deny() {
         Ok(path) => path,
-        Err(why) => return Outcome::Failed(why.clone()),
+        Err(why) => return Outcome::Failed(why),
     };
     if let Err(why) = output(program(deny_path, ["deny", "fetch", "db"])) {
         let last = why.lines().rfind(|line| !line.trim().is_empty()).unwrap_or(&why);
@@ -261,7 +261,7 @@ fn advisories(context: &Context) -> Outcome {
 }
 
 fn deny(context: &Context, args: &[&str]) -> Result<(), String> {
-    run_command(program(context.tools.deny.as_ref()?, [&["deny"], args].concat()))
+    run_command(program(context.tools.deny()?, [&["deny"], args].concat()))
 }
 
 fn model(_: &Context) -> Outcome {
@@ -309,7 +309,7 @@ fn conformance(_: &Context) -> Outcome {
 /// meanwhile.
 fn features(context: &Context) -> Outcome {
     let check = || {
-        let hack = context.tools.hack.as_ref()?;
+        let hack = context.tools.hack()?;
         let mut command = program("nice".as_ref(), ["-n", "19"]);
         command.arg(hack).args(["hack", "check", "--quiet", "--each-feature", "--exclude-all-features"]);
         command.arg("--target-dir").arg(features_folder(context));

@@ -1,19 +1,24 @@
 //! The cargo tools that the tests need, installed where they are missing.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::command::{cargo, output, program, run};
 
-/// Where the tools are, or why one is not there.
+/// The tools, each looked for when it is first asked for.
 #[derive(Debug)]
 pub(crate) struct Tools {
-    pub(crate) hack: Result<PathBuf, String>,
-    pub(crate) deny: Result<PathBuf, String>,
+    root: PathBuf,
+    hack: Found,
+    deny: Found,
 }
 
+/// Where a tool is, or why it is not there.
+type Found = OnceLock<Result<PathBuf, String>>;
+
 impl Tools {
-    /// Finds the tools, and installs those that are missing or of another version below `target`, so that nobody's own tools change.
-    pub(crate) fn ready(target: &Path) -> Self {
+    /// Tools that are missing, or there in another version, are installed below `target`, so that nobody's own tools change.
+    pub(crate) fn new(target: &Path) -> Self {
         // Whoever has a minimal toolchain gets its missing parts; if that fails, their stages say so.
         for component in ["rustfmt", "clippy"] {
             let command = if component == "rustfmt" { "fmt" } else { component };
@@ -22,8 +27,19 @@ impl Tools {
                 let _ = run(program(Path::new("rustup"), ["component", "add", component]));
             }
         }
-        let root = target.join("tools");
-        Self { hack: find("cargo-hack", "0.6.46", &root), deny: find("cargo-deny", "0.20.2", &root) }
+        Self { root: target.join("tools"), hack: Found::new(), deny: Found::new() }
+    }
+
+    pub(crate) fn hack(&self) -> Result<&Path, String> {
+        self.found(&self.hack, "cargo-hack", "0.6.46")
+    }
+
+    pub(crate) fn deny(&self) -> Result<&Path, String> {
+        self.found(&self.deny, "cargo-deny", "0.20.2")
+    }
+
+    fn found<'a>(&self, place: &'a Found, name: &str, version: &str) -> Result<&'a Path, String> {
+        place.get_or_init(|| find(name, version, &self.root)).as_deref().map_err(Clone::clone)
     }
 }
 
@@ -39,7 +55,8 @@ fn find(name: &str, version: &str, root: &Path) -> Result<PathBuf, String> {
         return Ok(found);
     }
     println!("installing {name} {version}; this takes some minutes, once");
-    let mut install = cargo(["install", "--locked", "--version", version, name, "--root"]);
+    // Not optimized: that would take longer than the tool is used.
+    let mut install = cargo(["install", "--debug", "--locked", "--version", version, name, "--root"]);
     install.arg(root);
     run(install)?;
     if is(&ours, name, version) { Ok(ours) } else { Err(format!("{name} {version} does not run")) }
