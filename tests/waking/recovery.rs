@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 
-use saga::{Message, Status, Topic};
+use saga::record::Fact;
+use saga::{Contract, Message, Saga, Status, Topic};
 
-use crate::rig::{Rig, come_out, saga_of, seconds};
+use crate::rig::{Process, Rig, WORK, come_out, saga_of, seconds};
 
 /// Its entries were durable, but nothing had been published: the log itself brings the saga back.
 #[tokio::test(start_paused = true)]
@@ -50,6 +51,67 @@ async fn a_duplicate_performs_again_what_may_not_have_been_published() {
     // Its resend is not due for another three seconds.
     assert_eq!(rig.tap.sent().len(), 1);
     assert_eq!(rig.stored("a").await.version, 2, "nothing new was decided");
+}
+
+/// A second step, which nobody answers.
+const SILENT: Contract<u64, u64> = Contract::new("silent");
+
+/// A saga whose step of work is answered to a coordinator that has not started it; whoever has is dead, though its lease still holds.
+async fn answered_to_another(rig: &Rig, deadline: u64) -> (Process, Process) {
+    let mut saga = Saga::<u64>::builder("waking", 1);
+    saga.step(&WORK, |ms| *ms);
+    let silent = saga.step(&SILENT, |ms| *ms);
+    saga.configure(&silent).deadline(seconds(deadline));
+    let saga = saga.build().unwrap();
+    let participant = rig.participant();
+    let dead = rig.coordinator("dead", &[&saga]);
+    dead.sagas().start("a", &500).await.unwrap();
+    dead.crash().await;
+    let other = rig.coordinator("other", &[&saga]);
+    rig.pass(seconds(1)).await;
+    let facts = rig.facts("a").await;
+    assert!(facts.iter().any(|fact| matches!(fact, Fact::Succeeded { .. })), "{facts:?}");
+    (participant, other)
+}
+
+/// Were it to send at once what the saga owed before, each copy of a command would bring a reply, and each reply more copies.
+#[tokio::test(start_paused = true)]
+async fn a_reply_to_a_coordinator_that_has_not_its_saga_sends_nothing_again_before_it_is_due() {
+    let rig = Rig::new();
+    let _running = answered_to_another(&rig, 60).await;
+    assert_eq!(rig.tap.sent().len(), 2);
+    rig.pass(seconds(3)).await;
+    assert_eq!(rig.tap.sent().len(), 2);
+    // Five seconds after it was sent.
+    rig.pass(seconds(2)).await;
+    assert_eq!(rig.tap.sent().len(), 3);
+}
+
+/// It is under way here as well as one that was started here.
+#[tokio::test(start_paused = true)]
+async fn a_saga_that_came_by_a_reply_takes_the_room_of_one() {
+    let mut rig = Rig::new();
+    rig.options.sagas_in_flight_max = 1;
+    let started_at = rig.clock.now();
+    let (_participant, other) = answered_to_another(&rig, 60).await;
+    let mut next = Box::pin(other.sagas().start("b", &10));
+    assert!(tokio::time::timeout(seconds(2), &mut next).await.is_err(), "there is no room");
+    let _silent_no_more = rig.participant_of(&SILENT);
+    next.await.unwrap();
+    assert!(rig.clock.now() >= started_at.after(seconds(3)));
+}
+
+/// The one that was given the reply cannot know whether the other command was ever sent.
+#[tokio::test(start_paused = true)]
+async fn it_sends_again_before_a_deadline_fires() {
+    let rig = Rig::new();
+    let _running = answered_to_another(&rig, 3).await;
+    let timed_out = async || rig.facts("a").await.iter().any(|fact| matches!(fact, Fact::TimedOut { .. }));
+    rig.pass(seconds(3)).await;
+    assert_eq!(rig.tap.sent().len(), 3);
+    assert!(!timed_out().await, "the answer to what was sent again gets the slack");
+    rig.pass(seconds(2)).await;
+    assert!(timed_out().await);
 }
 
 #[tokio::test(start_paused = true)]

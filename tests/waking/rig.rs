@@ -116,6 +116,11 @@ impl Rig {
 
     /// Does the work, and writes down for which run.
     pub(crate) fn participant(&self) -> Process {
+        self.participant_of(&WORK)
+    }
+
+    /// The same for another step.
+    pub(crate) fn participant_of(&self, step: &Contract<u64, u64>) -> Process {
         let done = Arc::clone(&self.done);
         let work = handler(move |ms: u64, ctx| {
             let done = Arc::clone(&done);
@@ -134,7 +139,7 @@ impl Rig {
         let service = Service::builder(Arc::new(self.bus.connect()))
             .inbox(Arc::clone(&self.inbox))
             .clock(Arc::clone(&self.clock))
-            .serve(&WORK, work);
+            .serve(step, work);
         let service = service.build().unwrap();
         Process { task: tokio::spawn(service.run(pending())), sagas: None }
     }

@@ -62,6 +62,8 @@ impl Engine {
     fn not_durable(&mut self, key: &SagaKey, error: &Error) {
         tracing::warn!(saga = %key.saga, id = %key.id, %error, "cannot append; reading and deciding anew");
         self.forget(key);
+        // It may be there after all, with nothing performed of what it owes.
+        self.slots.get_mut(key).expect("a slot being appended stays").is_unpublished = true;
     }
 
     /// What was thought of a saga is void. It no longer counts as admitted here: it may be another coordinator's by now.
@@ -98,6 +100,7 @@ impl Engine {
             // It was held for someone who knows its definition.
             return self.let_go(&key);
         };
+        slot.is_unsure &= !slot.is_unpublished;
         slot.is_unpublished = false;
         let is_first = slot.pending.is_first;
         let status = instance.status();

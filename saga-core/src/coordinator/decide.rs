@@ -131,8 +131,8 @@ fn decide_inputs(
     }
 }
 
-/// It is due. A take-over performs all that is owed again before any deadline may fire; otherwise what has been silent for long enough
-/// is performed again, and deadlines fire unless replies older than them are still unread.
+/// It is due. A take-over performs all that is owed again before any deadline may fire, and so does the first wake of a saga that came here by a
+/// reply; otherwise what has been silent for long enough is performed again, and deadlines fire unless replies older than them are still unread.
 fn decide_wake(
     slot: &mut Slot,
     taken_over: bool,
@@ -141,7 +141,7 @@ fn decide_wake(
     options: &CoordinatorOptions,
 ) -> Vec<Entry> {
     let instance = slot.instance.as_mut().expect("decided on an instance");
-    if taken_over {
+    if taken_over || slot.is_unsure && read_until > Timestamp::default() {
         slot.is_unpublished = true;
         slot.deadlines_from = now.after(options.deadline_slack);
     }

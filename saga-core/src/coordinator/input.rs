@@ -100,6 +100,19 @@ pub(super) enum Decided {
 pub(super) type Settling = (usize, Settlement);
 
 impl Input {
+    /// Whether, when it makes a saga be read from the log, what that owes is to be performed at once. What may have come before, to someone who died
+    /// over it, is to be; a reply that comes for the first time is not. Where replies come to several coordinators, each copy of a command would bring a
+    /// reply that makes another of them read the saga, and send more copies.
+    pub(super) fn performs_anew(&self) -> bool {
+        match self {
+            Self::Start(_) | Self::Operate(_) => true,
+            Self::Wake { read_until, .. } => *read_until > Timestamp::default(),
+            Self::Reply(ReplyInput { from, .. })
+            | Self::Cancel(CancelInput { from: From::Letter(from), .. }) => from.delivery.attempt > 1,
+            Self::Cancel(_) | Self::Await(_) | Self::Did { .. } => false,
+        }
+    }
+
     /// Tells the decision; what is to be settled is returned.
     pub(super) fn conclude(self, decided: Decided) -> Option<Settling> {
         match self {

@@ -65,18 +65,25 @@ impl Engine {
         };
         match Instance::replay(Arc::clone(definition), &stored.entries) {
             Ok(instance) => {
-                let deadlines_from = self.now().after(self.shared.options.deadline_slack);
+                let now = self.now();
                 let slot = self.slots.get_mut(key).expect("a slot being loaded stays");
                 // Only the log's wake tells whose the saga was. It may have been that of a coordinator that is gone, and what it owes unsent.
                 let is_woken = slot.inputs.iter().any(
                     |input| matches!(input, Input::Wake { read_until, .. } if *read_until > Timestamp::default()),
                 );
+                let is_due = stored.wake_at.is_some_and(|at| at <= self.tenure.on_the_logs_clock(now));
+                slot.is_unpublished |= is_due || slot.inputs.iter().any(Input::performs_anew);
+                slot.is_unsure = !slot.is_unpublished;
+                slot.performed_at = now;
                 if !is_woken {
-                    slot.deadlines_from = deadlines_from;
+                    slot.deadlines_from = now.after(self.shared.options.deadline_slack);
+                    // Another coordinator's, whose room it leaves: without that, what goes from one to the other would count nowhere.
+                    let is_under_way = matches!(instance.status(), Status::Running | Status::Unwinding);
+                    self.admitted += usize::from(is_under_way && !slot.is_admitted);
+                    slot.is_admitted |= is_under_way;
                 }
                 slot.instance = Some(Box::new(instance));
                 slot.is_busy = false;
-                slot.is_unpublished = true;
                 self.enqueue(key);
             }
             Err(corrupt) => {

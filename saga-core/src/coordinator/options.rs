@@ -10,8 +10,8 @@ pub struct CoordinatorOptions {
     /// The name under which it holds its lease; unique among the coordinators of one log. A coordinator that comes back under its old name
     /// takes its sagas up at once; under another name, when the old lease has run out. Default: a random one.
     pub name: Arc<str>,
-    /// How many started sagas may be unfinished before no more are admitted: neither from trigger topics nor by call. Nothing else waits for
-    /// this limit. Default 10,000.
+    /// How many sagas may be unfinished before no more are admitted, neither from trigger topics nor by call: those that it has started, and those
+    /// of other coordinators that came to it by a reply. Nothing else waits for this limit. Default 10,000.
     pub sagas_in_flight_max: usize,
     /// How many sagas are kept in memory; others are read from the log when something happens to them. Default 100,000.
     pub sagas_cached_max: usize,

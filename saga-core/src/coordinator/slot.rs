@@ -22,6 +22,9 @@ pub(super) struct Slot {
     pub(super) pending: Pending,
     /// Something owed may not have been published: perform all that is owed at the next occasion.
     pub(super) is_unpublished: bool,
+    /// It was read from the log when something came in for it: whoever appended last has performed what is owed, or has died before. It is performed
+    /// again when the saga is due, before any deadline fires.
+    pub(super) is_unsure: bool,
     /// When all that was owed had been looked through last.
     pub(super) performed_at: Timestamp,
     /// No deadline fires before.
@@ -63,7 +66,6 @@ impl Slot {
     pub(super) fn forget(&mut self) {
         self.instance = None;
         self.is_unread = false;
-        self.is_unpublished = true;
         self.pending.effects.clear();
         self.pending.alerts.clear();
         // Who waits for the outcome looks into the log: it may be another coordinator's saga by now.

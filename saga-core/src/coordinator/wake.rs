@@ -285,6 +285,7 @@ impl Engine {
     fn forget_idle(&mut self) {
         for slot in self.slots.values_mut().filter(|slot| !slot.is_busy) {
             slot.forget();
+            slot.is_unpublished = true;
         }
     }
 
