@@ -55,7 +55,8 @@ pub(crate) fn options(args: &Args) -> CoordinatorOptions {
     options.name = args.name.as_str().into();
     options.lease_ttl = LEASE;
     options.resend.first = Duration::from_secs(1);
-    options.resend.max = Duration::from_secs(5);
+    // With a backlog, copies that come oftener than answers can come keep everybody busy with copies.
+    options.resend.max = Duration::from_secs(30);
     // What is sent again so often would keep the participants busy with what they have answered.
     options.sagas_in_flight_max = IN_FLIGHT_MAX;
     if args.mutant == Some(Mutant::NoTakeOver) {
