@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
     id: String,
     pad: String,
@@ -156,30 +156,14 @@ impl Load {
         self.executed.load(Ordering::Relaxed)
     }
 
-    /// Keeps `in_flight` sagas running until `until`, each awaited to its end; returns how long each took. They are awaited in a few tasks, as
-    /// a consumer would that starts sagas in batches: what is measured is the sagas, not the tasks around them.
+    /// Keeps `in_flight` sagas running until `until`, each awaited to its end; returns how long each took.
     pub(crate) async fn drive(self: &Arc<Self>, in_flight: usize, until: Instant) -> Vec<Duration> {
-        let tasks = in_flight.min(LOAD_TASKS);
-        let workers = (0..tasks).map(|task| {
-            let load = Arc::clone(self);
-            let share = in_flight / tasks + usize::from(task < in_flight % tasks);
-            tokio::spawn(async move {
-                let mut running: FuturesUnordered<_> = (0..share).map(|_| load.one()).collect();
-                let mut took = Vec::new();
-                while let Some(one) = running.next().await {
-                    took.push(one);
-                    if Instant::now() < until {
-                        running.push(load.one());
-                    }
-                }
-                took
-            })
-        });
-        let mut took = Vec::new();
-        for worker in workers.collect::<Vec<_>>() {
-            took.extend(worker.await.expect("a worker does not panic"));
-        }
-        took
+        let load = Arc::clone(self);
+        let one = move || {
+            let load = Arc::clone(&load);
+            async move { load.one().await }
+        };
+        drive(in_flight, until, one).await
     }
 
     /// Runs one more saga to its end, and returns how long it took.
@@ -207,6 +191,39 @@ impl Load {
         let order = Order::new(&self.prefix, self.next.fetch_add(1, Ordering::Relaxed));
         self.sagas.start(&order.id, &order).await.expect("it starts");
     }
+}
+
+/// Keeps so many running until `until`, each to its end; returns what each did. They are awaited in a few tasks, as a consumer would that
+/// starts sagas in batches: what is measured is the sagas, not the tasks around them.
+pub(crate) async fn drive<F>(
+    in_flight: usize,
+    until: Instant,
+    one: impl Fn() -> F + Clone + Send + 'static,
+) -> Vec<Duration>
+where
+    F: Future<Output = Duration> + Send + 'static,
+{
+    let tasks = in_flight.min(LOAD_TASKS);
+    let workers = (0..tasks).map(|task| {
+        let one = one.clone();
+        let share = in_flight / tasks + usize::from(task < in_flight % tasks);
+        tokio::spawn(async move {
+            let mut running: FuturesUnordered<_> = (0..share).map(|_| one()).collect();
+            let mut took = Vec::new();
+            while let Some(ended) = running.next().await {
+                took.push(ended);
+                if Instant::now() < until {
+                    running.push(one());
+                }
+            }
+            took
+        })
+    });
+    let mut took = Vec::new();
+    for worker in workers.collect::<Vec<_>>() {
+        took.extend(worker.await.expect("a worker does not panic"));
+    }
+    took
 }
 
 /// The topics of a service of four steps whose replies go where they usually do.

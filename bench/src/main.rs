@@ -16,6 +16,7 @@ mod several;
 mod sides;
 mod soak;
 mod spread;
+mod steno;
 mod store;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         ["core", "fan-out"] => core::run(&core::FAN_OUT),
         ["core", part] => core::part(part),
         ["log", url] => durable::run(url),
+        ["steno", url] => steno::run(url),
         ["coordinators", url] => several::run(url),
         ["soak", url, minutes] if minutes.parse::<u64>().is_ok_and(|minutes| minutes > 0) => {
             soak::run(url, minutes.parse().expect("just tried"));
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
 const USAGE: &str = "\
 usage: saga-bench core memory|throughput|fan-out
        saga-bench log|coordinators URL
+       saga-bench steno memory:|sqlite:FILE
        saga-bench restart URL SAGAS
        saga-bench soak URL|memory: MINUTES
        saga-bench rawsaga BUS_URL [quick]

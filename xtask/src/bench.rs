@@ -15,6 +15,7 @@ Usage: cargo xtask bench core
        cargo xtask bench log [sqlite|postgres...]
        cargo xtask bench restart [sqlite|postgres...] [--sagas N]
        cargo xtask bench coordinators
+       cargo xtask bench steno [memory|sqlite...]
        cargo xtask bench soak [sqlite|postgres|memory...] [--minutes N]
        cargo xtask bench saga|rawsaga [kafka|rabbit|nats...] [--log sqlite|postgres|memory] [--quick]
        cargo xtask bench bus [kafka|rabbit|nats...] [--quick]
@@ -22,7 +23,7 @@ Usage: cargo xtask bench core
 
 Measures sagas: core, in memory: throughput, latency, CPU and memory of each, and what a step costs of a saga of 1 to 1000. log, with the saga log in a database: the same, and how
 often the disk is synced. restart, a coordinator that comes back to 100,000 sagas, or N. coordinators, one, two and four of them on
-PostgreSQL. soak, the same load for half an hour, or N minutes: whether throughput or memory have a slope. saga, over real brokers, in turns with rawsaga: the same messages by the broker's own client, without a log; rawsaga, that alone.
+PostgreSQL. steno, the same sagas by that crate, in turns. soak, the same load for half an hour, or N minutes: whether throughput or memory have a slope. saga, over real brokers, in turns with rawsaga: the same messages by the broker's own client, without a log; rawsaga, that alone.
 bus, what an adapter publishes and consumes beside that client. With --quick, whether they work and not how fast. Starts the servers it
 needs; prints a table and, as its last line, JSON, which is kept in the target directory. report writes what is kept there into
 docs/benchmarks.md, with charts.";
@@ -35,6 +36,8 @@ const POSTGRES: &str = "postgres";
 const VARIABLE: &str = "SAGA_POSTGRES_URL";
 const SAGAS: &str = "100000";
 const MINUTES: &str = "30";
+/// Such figures say little, and are not kept.
+const QUICK: &str = "quick";
 const MEMORY: &str = "memory";
 /// Brokers, and the variables that hold their URLs.
 const BROKERS: [(&str, &str); 3] =
@@ -106,6 +109,10 @@ pub(crate) fn chosen<'a>(words: &[&'a str]) -> Result<Plan<'a>, String> {
             Ok(Plan::Durable("soak", soaked(words)?, vec![minutes]))
         }
         ["soak", words @ ..] => Ok(Plan::Durable("soak", soaked(words)?, vec![MINUTES])),
+        ["steno"] => Ok(Plan::Durable("steno", vec![MEMORY, SQLITE], Vec::new())),
+        ["steno", words @ ..] if words.iter().all(|word| [MEMORY, SQLITE].contains(word)) => {
+            Ok(Plan::Durable("steno", words.to_vec(), Vec::new()))
+        }
         ["coordinators"] => Ok(Plan::Durable("coordinators", vec![POSTGRES], Vec::new())),
         other => Err(format!("there is no benchmark {:?}", other.join(" "))),
     }
@@ -175,6 +182,9 @@ fn kept(command: Command, args: &[&str]) -> Result<(), String> {
     if !succeeded {
         return Err(format!("the benchmark {} failed", args.join(" ")));
     }
+    if args.contains(&QUICK) {
+        return Ok(());
+    }
     let result: Value = serde_json::from_str(&last)
         .map_err(|error| format!("the last line of the benchmark {} is no JSON: {error}", args.join(" ")))?;
     // Without what changes from run to run, and the password.
@@ -195,7 +205,8 @@ fn machine() -> Result<String, String> {
         let line = text.lines().find(|line| line.starts_with(name))?;
         Some(line.split_once(':')?.1.trim().to_owned())
     };
-    let processor = of(&read("/proc/cpuinfo")?, "model name").unwrap_or_else(|| "an unknown processor".to_owned());
+    let processor =
+        of(&read("/proc/cpuinfo")?, "model name").unwrap_or_else(|| "an unknown processor".to_owned());
     let memory = of(&read("/proc/meminfo")?, "MemTotal").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = output(program("uname".as_ref(), ["-sr"]))?;
@@ -232,7 +243,7 @@ fn over_broker(
     broker: &'static str,
     variable: &str,
 ) -> Result<(), String> {
-    let quick: &[&str] = if plan.is_quick { &["quick"] } else { &[] };
+    let quick: &[&str] = if plan.is_quick { &[QUICK] } else { &[] };
     let up = servers::up(target, &[broker]);
     let measured = up.and_then(|variables| {
         let bus = servers::value(&variables, variable)?;

@@ -50,8 +50,7 @@ impl Results {
         files.retain(|file| file.extension().is_some_and(|end| end == "json"));
         files.sort();
         let read = |file: &std::path::PathBuf| {
-            let text =
-                fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+            let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
             serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))
         };
         files.iter().map(read).collect::<Result<_, _>>().map(Self)

@@ -9,7 +9,7 @@ use super::results::{Kept, Results, number, text};
 
 type Section = fn(&Results, &Path) -> Result<Option<String>, String>;
 
-pub(super) const ALL: [Section; 7] = [brokers, logs, coordinators, restarts, in_memory, buses, soaks];
+pub(super) const ALL: [Section; 8] = [brokers, logs, coordinators, restarts, in_memory, peers, buses, soaks];
 
 fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
@@ -39,7 +39,10 @@ fn side<'a>(part: &'a Value, name: &str) -> &'a Value {
 }
 
 fn brokers(results: &Results, charts: &Path) -> Result<Option<String>, String> {
-    let all: Vec<_> = results.of("compare").filter(|kept| kept.result["sides"].as_array().is_some_and(|sides| sides.len() == 2)).collect();
+    let all: Vec<_> = results
+        .of("compare")
+        .filter(|kept| kept.result["sides"].as_array().is_some_and(|sides| sides.len() == 2))
+        .collect();
     if all.is_empty() {
         return Ok(None);
     }
@@ -47,7 +50,10 @@ fn brokers(results: &Results, charts: &Path) -> Result<Option<String>, String> {
     let mut bars = Vec::new();
     for kept in &all {
         let bus = text(&kept.result, "/bus");
-        let promises = parts(kept, "sides").iter().map(|side| format!("- {}: {}\n", text(side, "/side"), text(side, "/promise"))).collect::<String>();
+        let promises = parts(kept, "sides")
+            .iter()
+            .map(|side| format!("- {}: {}\n", text(side, "/side"), text(side, "/promise")))
+            .collect::<String>();
         let rows = parts(kept, "parts").into_iter().map(|part| {
             let (raw, ours) = (side(&part, "rawsaga"), side(&part, "saga-rs"));
             bars.push((format!("{bus}, {}", part["in_flight"]), number(&part, "/ratio/sagas_per_second")));
@@ -64,7 +70,18 @@ fn brokers(results: &Results, charts: &Path) -> Result<Option<String>, String> {
                 format!("{} / {}", part["fdatasync_us"][0], part["fdatasync_us"][1]),
             ]
         });
-        let head = ["in flight", "raw, sagas/s", "saga-rs, sagas/s", "ratio", "raw p99, ms", "saga-rs p99, ms", "ratio", "CPU µs a saga", "syncs a saga", "fdatasync µs"];
+        let head = [
+            "in flight",
+            "raw, sagas/s",
+            "saga-rs, sagas/s",
+            "ratio",
+            "raw p99, ms",
+            "saga-rs p99, ms",
+            "ratio",
+            "CPU µs a saga",
+            "syncs a saga",
+            "fdatasync µs",
+        ];
         page += &format!("### {bus}\n\n{promises}\n{}", table(&head, rows));
     }
     let title = "sagas/s, this library ÷ the broker's own client without a log";
@@ -90,10 +107,22 @@ fn logs(results: &Results, charts: &Path) -> Result<Option<String>, String> {
             format!("{} / {}", kept.result["fdatasync_us"][0], kept.result["fdatasync_us"][1]),
         ]
     });
-    let head = ["log", "sagas/s", "p50, ms", "p99, ms", "CPU µs a saga", "in the server", "syncs a saga", "fdatasync µs"];
-    let page = format!("## The log in a database, the bus in memory\n\n64 in flight.\n\n{}", table(&head, rows));
-    let bars: Vec<_> =
-        all.iter().map(|kept| (text(&kept.result, "/log").to_owned(), kept.number("/sagas_per_second"))).collect();
+    let head = [
+        "log",
+        "sagas/s",
+        "p50, ms",
+        "p99, ms",
+        "CPU µs a saga",
+        "in the server",
+        "syncs a saga",
+        "fdatasync µs",
+    ];
+    let page =
+        format!("## The log in a database, the bus in memory\n\n64 in flight.\n\n{}", table(&head, rows));
+    let bars: Vec<_> = all
+        .iter()
+        .map(|kept| (text(&kept.result, "/log").to_owned(), kept.number("/sagas_per_second")))
+        .collect();
     charts::bars(&charts.join("logs.svg"), &Bars { title: "sagas/s by the log", unit: "", bars: &bars })?;
     Ok(Some(page + "![sagas/s by the log](benchmarks/logs.svg)\n\n" + &origins(all)))
 }
@@ -112,7 +141,10 @@ fn coordinators(results: &Results, _: &Path) -> Result<Option<String>, String> {
         ]
     });
     let head = ["topic of replies", "coordinators", "sagas/s", "of one's", "p99, ms", "CPU µs in the server"];
-    let page = format!("## Several coordinators on one PostgreSQL\n\n64 in flight in all.\n\n{}", table(&head, rows));
+    let page = format!(
+        "## Several coordinators on one PostgreSQL\n\n64 in flight in all.\n\n{}",
+        table(&head, rows)
+    );
     Ok(Some(page + &origins(all)))
 }
 
@@ -132,8 +164,19 @@ fn restarts(results: &Results, _: &Path) -> Result<Option<String>, String> {
             shown(kept.number("/peak_resident_bytes") / f64::from(1 << 20), 0),
         ]
     });
-    let head = ["log", "sagas in flight", "first command, ms", "first old saga ended, ms", "first new one ended, ms", "all ended, s", "peak MiB"];
-    let page = format!("## A coordinator that comes back\n\nFrom the start of the process.\n\n{}", table(&head, rows));
+    let head = [
+        "log",
+        "sagas in flight",
+        "first command, ms",
+        "first old saga ended, ms",
+        "first new one ended, ms",
+        "all ended, s",
+        "peak MiB",
+    ];
+    let page = format!(
+        "## A coordinator that comes back\n\nFrom the start of the process.\n\n{}",
+        table(&head, rows)
+    );
     Ok(Some(page + &origins(all)))
 }
 
@@ -162,7 +205,9 @@ fn in_memory(results: &Results, charts: &Path) -> Result<Option<String>, String>
         ("finished_log_bytes", "finished, within the idempotency window"),
         ("finished_inbox_bytes_per_step", "finished, of each step in its inbox"),
     ] {
-        bytes.extend(with(name).map(|part| vec![what.to_owned(), shown(number(part, &format!("/{name}")), 0)]));
+        bytes.extend(
+            with(name).map(|part| vec![what.to_owned(), shown(number(part, &format!("/{name}")), 0)]),
+        );
     }
     page += &table(&["memory of a saga", "bytes"], bytes);
     let steps: Vec<_> = with("cpu_us_per_step").collect();
@@ -182,6 +227,34 @@ fn in_memory(results: &Results, charts: &Path) -> Result<Option<String>, String>
         charts::bars(&charts.join("fan-out.svg"), &Bars { title, unit: " µs", bars: &bars })?;
         page += "![CPU time of a step](benchmarks/fan-out.svg)\n\n";
     }
+    Ok(Some(page + &origins(all)))
+}
+
+fn peers(results: &Results, _: &Path) -> Result<Option<String>, String> {
+    let all: Vec<_> = results.of("steno").collect();
+    if all.is_empty() {
+        return Ok(None);
+    }
+    let rows = all.iter().flat_map(|kept| {
+        let ratio = kept.number("/ratio");
+        parts(kept, "sides").into_iter().map(move |side| {
+            let name = text(&side, "/side");
+            vec![
+                text(&kept.result, "/promise").to_owned(),
+                name.to_owned(),
+                shown(number(&side, "/sagas_per_second"), 0),
+                shown(if name == "steno" { 1.0 } else { ratio }, 2),
+                shown(number(&side, "/p50_ms"), 1),
+                shown(number(&side, "/p99_ms"), 1),
+                shown(number(&side, "/cpu_us"), 0),
+            ]
+        })
+    });
+    let head = ["logs", "", "sagas/s", "÷ steno", "p50, ms", "p99, ms", "CPU µs a saga"];
+    let page = format!(
+        "## Beside steno\n\nThe other crate that coordinates sagas; it runs steps in its own process, without a bus. 64 in flight.\n\n{}",
+        table(&head, rows)
+    );
     Ok(Some(page + &origins(all)))
 }
 
