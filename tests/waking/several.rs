@@ -192,7 +192,8 @@ async fn whoever_waits_where_another_has_gone_on_with_the_saga_does_not_wait_lon
     for ms in [20, 200, 2_000, 20_000] {
         let in_time = |begun, what| {
             let took = rig.clock.now().since(begun);
-            assert!(took <= Duration::from_millis(ms + ms / 4 + 40), "{what} with {ms} ms of work: {took:?}");
+            let late = ms.clamp(60, 2_000);
+            assert!(took <= Duration::from_millis(ms + late), "{what} with {ms} ms of work: {took:?}");
         };
         let begun = rig.clock.now();
         assert_eq!(run(here.sagas(), &format!("started-{ms}"), ms).await.status, Status::Completed);

@@ -157,7 +157,8 @@ impl<In> Sagas<In> {
     }
 
     /// Nobody tells of a saga that another coordinator has gone on with: whoever waits is late by a quarter of that, within the limits of
-    /// [`outcome_poll_interval`](super::CoordinatorOptions::outcome_poll_interval).
+    /// [`outcome_poll_interval`](super::CoordinatorOptions::outcome_poll_interval). While it is here, that is looked for less often, since mostly it stays:
+    /// reading and replaying a saga costs more than deciding about it.
     async fn told_or_recorded(
         &self,
         key: &SagaKey,
@@ -165,8 +166,11 @@ impl<In> Sagas<In> {
     ) -> Result<Outcome, Error> {
         let pause_max = self.shared.options.outcome_poll_interval;
         let mut waited = Duration::ZERO;
+        let mut is_here = true;
         loop {
-            let pause = (waited / 4).clamp(pause_max / 100, pause_max);
+            let (pause, least) =
+                if is_here { (waited, pause_max / 40) } else { (waited / 4, pause_max / 100) };
+            let pause = pause.clamp(least, pause_max);
             waited = waited.saturating_add(pause);
             let mut again = self.shared.clock.sleep(pause);
             tokio::select! {
@@ -175,6 +179,7 @@ impl<In> Sagas<In> {
                     Ok(outcome) => return Ok(outcome),
                     // It is not here. It may have been, and have ended since the log was read.
                     Err(_) => {
+                        is_here = false;
                         if let Some(outcome) = self.recorded_outcome(key).await? {
                             return Ok(outcome);
                         }
@@ -182,7 +187,7 @@ impl<In> Sagas<In> {
                         told = self.ask_to_be_told(key).await?;
                     }
                 },
-                () = &mut again => {}
+                () = &mut again => is_here = true,
             }
             if let Some(outcome) = self.recorded_outcome(key).await? {
                 return Ok(outcome);
