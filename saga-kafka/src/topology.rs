@@ -231,7 +231,11 @@ async fn ensure_group(link: &Link, declaration: &Declaration, group: &Group) -> 
             return Err(Error::new(ErrorKind::Permanent, message));
         }
     }
-    begin_group(link, &topic, &group.name, group.start).await
+    match begin_group(link, &topic, &group.name, group.start).await {
+        // Somebody else did so at the same moment, and from when its members are there, nobody but they may.
+        Err(_) if has_offsets(link, &topic, &names::group(&topic, &group.name)).await? => Ok(()),
+        begun => begun,
+    }
 }
 
 /// The groups that have offsets on a topic.
