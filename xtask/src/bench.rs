@@ -21,18 +21,20 @@ Usage: cargo xtask bench core
        cargo xtask bench bus [kafka|rabbit|nats...] [--quick]
        cargo xtask bench report
 
-Measures sagas: core, in memory: throughput, latency, CPU and memory of each, and what a step costs of a saga of 1 to 1000. log, with the saga log in a database: the same, and how
-often the disk is synced. restart, a coordinator that comes back to 100,000 sagas, or N. coordinators, one, two and four of them on
-PostgreSQL. steno, the same sagas by that crate, in turns. soak, the same load for half an hour, or N minutes: whether throughput or memory have a slope. saga, over real brokers, in turns with rawsaga: the same messages by the broker's own client, without a log; rawsaga, that alone.
-bus, what an adapter publishes and consumes beside that client. With --quick, whether they work and not how fast. Starts the servers it
-needs; prints a table and, as its last line, JSON, which is kept in the target directory. report writes what is kept there into
-docs/benchmarks.md, with charts.";
+Measures sagas: core, in memory: throughput, latency, CPU and memory of each, and what a step costs of a saga of 1 to 1000. log, with the
+saga log in a database: the same, and how often the disk is synced. restart, a coordinator that comes back to 100,000 sagas, or N.
+coordinators, one, two and four of them on PostgreSQL. steno, the same sagas by that crate, in turns. soak, the same load for half an hour,
+or N minutes: whether throughput or memory have a slope. saga, over real brokers, in turns with rawsaga: the same messages by the broker's
+own client, without a log; rawsaga, that alone. bus, what an adapter publishes and consumes beside that client. With --quick, whether they
+work and not how fast. Starts the servers it needs; prints a table and, as its last line, JSON, which is kept in the target directory. report
+writes what is kept there into docs/benchmarks.md, with charts.";
 
 /// Where results are kept, in the target directory.
 const RESULTS: &str = "bench";
 const DOCS: &str = "docs";
 const SQLITE: &str = "sqlite";
 const POSTGRES: &str = "postgres";
+const DATABASES: [&str; 2] = [SQLITE, POSTGRES];
 const VARIABLE: &str = "SAGA_POSTGRES_URL";
 const SAGAS: &str = "100000";
 const MINUTES: &str = "30";
@@ -88,42 +90,39 @@ impl<'a> OverBrokers<'a> {
 
 /// Reads what follows `bench`.
 pub(crate) fn chosen<'a>(words: &[&'a str]) -> Result<Plan<'a>, String> {
-    let databases = |words: &[&'a str]| {
-        if let Some(other) = words.iter().find(|word| ![SQLITE, POSTGRES].contains(word)) {
-            return Err(format!("{other:?} is neither {SQLITE} nor {POSTGRES}"));
-        }
-        Ok(if words.is_empty() { vec![SQLITE, POSTGRES] } else { words.to_vec() })
-    };
     match words {
         ["core"] => Ok(Plan::Core),
         ["report"] => Ok(Plan::Report),
-        ["log", words @ ..] => Ok(Plan::Durable("log", databases(words)?, Vec::new())),
+        ["log", words @ ..] => Ok(Plan::Durable("log", logs(words, &DATABASES, &DATABASES)?, Vec::new())),
         ["restart", words @ .., "--sagas", sagas] if sagas.parse::<u64>().is_ok() => {
-            Ok(Plan::Durable("restart", databases(words)?, vec![sagas]))
+            Ok(Plan::Durable("restart", logs(words, &DATABASES, &DATABASES)?, vec![sagas]))
         }
-        ["restart", words @ ..] => Ok(Plan::Durable("restart", databases(words)?, vec![SAGAS])),
+        ["restart", words @ ..] => {
+            Ok(Plan::Durable("restart", logs(words, &DATABASES, &DATABASES)?, vec![SAGAS]))
+        }
         ["saga", words @ ..] => OverBrokers::chosen("compare", words, Some(SQLITE)).map(Plan::Brokers),
         ["rawsaga", words @ ..] => OverBrokers::chosen("rawsaga", words, None).map(Plan::Brokers),
         ["bus", words @ ..] => OverBrokers::chosen("bus", words, None).map(Plan::Brokers),
         ["soak", words @ .., "--minutes", minutes] if minutes.parse::<u64>().is_ok_and(|it| it > 0) => {
-            Ok(Plan::Durable("soak", soaked(words)?, vec![minutes]))
+            Ok(Plan::Durable("soak", logs(words, &[MEMORY, SQLITE, POSTGRES], &[MEMORY])?, vec![minutes]))
         }
-        ["soak", words @ ..] => Ok(Plan::Durable("soak", soaked(words)?, vec![MINUTES])),
-        ["steno"] => Ok(Plan::Durable("steno", vec![MEMORY, SQLITE], Vec::new())),
-        ["steno", words @ ..] if words.iter().all(|word| [MEMORY, SQLITE].contains(word)) => {
-            Ok(Plan::Durable("steno", words.to_vec(), Vec::new()))
+        ["soak", words @ ..] => {
+            Ok(Plan::Durable("soak", logs(words, &[MEMORY, SQLITE, POSTGRES], &[MEMORY])?, vec![MINUTES]))
+        }
+        ["steno", words @ ..] => {
+            Ok(Plan::Durable("steno", logs(words, &[MEMORY, SQLITE], &[MEMORY, SQLITE])?, Vec::new()))
         }
         ["coordinators"] => Ok(Plan::Durable("coordinators", vec![POSTGRES], Vec::new())),
         other => Err(format!("there is no benchmark {:?}", other.join(" "))),
     }
 }
 
-/// The logs for a soak: with the one in memory, if none is named.
-fn soaked<'a>(words: &[&'a str]) -> Result<Vec<&'a str>, String> {
-    if let Some(other) = words.iter().find(|word| ![MEMORY, SQLITE, POSTGRES].contains(word)) {
-        return Err(format!("{other:?} is none of {MEMORY}, {SQLITE} and {POSTGRES}"));
+/// The logs that are named, of those that there are; these, if none is.
+fn logs<'a>(words: &[&'a str], known: &[&str], unnamed: &[&'a str]) -> Result<Vec<&'a str>, String> {
+    if let Some(other) = words.iter().find(|word| !known.contains(word)) {
+        return Err(format!("{other:?} is none of {}", known.join(", ")));
     }
-    Ok(if words.is_empty() { vec![MEMORY] } else { words.to_vec() })
+    Ok(if words.is_empty() { unnamed } else { words }.to_vec())
 }
 
 /// Measures.

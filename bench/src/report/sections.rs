@@ -25,7 +25,10 @@ fn shown(figure: f64, digits: usize) -> String {
 }
 
 fn origins<'a>(kept: impl IntoIterator<Item = &'a Kept>) -> String {
-    kept.into_iter().map(|kept| format!("- {}\n", kept.origin())).collect::<String>() + "\n"
+    let mut lines: Vec<_> = kept.into_iter().map(|kept| format!("- {}\n", kept.origin())).collect();
+    // One call may have made several.
+    lines.dedup();
+    lines.concat() + "\n"
 }
 
 fn parts(kept: &Kept, name: &str) -> Vec<Value> {

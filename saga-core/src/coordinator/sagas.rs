@@ -156,9 +156,9 @@ impl<In> Sagas<In> {
         }
     }
 
-    /// Nobody tells of a saga that another coordinator has gone on with: whoever waits is late by a quarter of that, within the limits of
-    /// [`outcome_poll_interval`](super::CoordinatorOptions::outcome_poll_interval). While it is here, that is looked for less often, since mostly it stays:
-    /// reading and replaying a saga costs more than deciding about it.
+    /// Nobody tells of a saga that another coordinator has gone on with: whoever waits is late by a quarter of that, and while it seems to be here by as long
+    /// again, within the limits of [`outcome_poll_interval`](super::CoordinatorOptions::outcome_poll_interval). Mostly it is here, and reading and
+    /// replaying a saga costs more than deciding about it.
     async fn told_or_recorded(
         &self,
         key: &SagaKey,
