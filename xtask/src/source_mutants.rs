@@ -87,7 +87,7 @@ const AREAS: &[Area] = &[
             "--package=saga-core",
             "--file=saga-core/src/coordinator/wake.rs",
             "--re=Tenure|TakenOver|midway",
-            "--test-package=saga-rs",
+            "--cargo-arg=--package=saga-rs",
             "--cargo-arg=--test=waking",
         ],
         tests: &[],
