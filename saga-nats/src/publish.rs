@@ -10,7 +10,6 @@ use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use saga_core::adapter::{Backoff, publish_in_order};
 use saga_core::ports::Published;
-use saga_core::record::Topic;
 use saga_core::{Error, ErrorKind, Message};
 use tokio::time::{Instant, sleep};
 
@@ -31,46 +30,48 @@ async fn publish_one(link: &Link, message: Message) -> Published {
         Ok(subject) => subject,
         Err(error) => return Published::Rejected(error),
     };
-    let what = format!("message {} to topic {}", message.id, message.topic);
     if message.size_bytes() > message_bytes_max(link) {
-        return too_large(link, &what);
+        return too_large(link, &message);
     }
-    let headers = to_wire(&message);
-    match send_when_there_is_room(link, &message.topic, &subject, headers, message.payload.into_bytes()).await
-    {
+    match send_when_there_is_room(link, &subject, &message).await {
         Ok(Stored::Now) => Published::Acked,
         // No message of ours has such an id, so somebody between has given it one.
         Ok(Stored::Before) => {
+            let what = named(&message);
             let text =
                 format!("{what} is not published: the server holds it for a duplicate and did not store it");
             Published::Unknown(Error::new(ErrorKind::Retry, text))
         }
-        Err(error) => answer(link, &message.topic, &subject, &what, error).await,
+        Err(error) => answer(link, &subject, &message, error).await,
     }
+}
+
+fn named(message: &Message) -> String {
+    format!("message {} to topic {}", message.id, message.topic)
 }
 
 /// Sends again while the topic or the server's disk is full, at most for the time of a request, so that whoever publishes is held back. The
 /// health shows it.
 async fn send_when_there_is_room(
     link: &Link,
-    topic: &Topic,
     subject: &str,
-    headers: HeaderMap,
-    payload: Bytes,
+    message: &Message,
 ) -> Result<Stored, PublishError> {
     const FIRST: Duration = Duration::from_millis(50);
     const MAX: Duration = Duration::from_secs(1);
+    let topic = &message.topic;
     let deadline = Instant::now() + Duration::from_millis(link.config.request_timeout_ms);
     let mut backoff = Backoff::new(FIRST, MAX);
-    let part = format!("publishing to topic {topic}");
+    let part = || format!("publishing to topic {topic}");
     loop {
-        let sent = send(link, subject, headers.clone(), payload.clone()).await;
+        let sent = send(link, subject, to_wire(message), message.payload.bytes().clone()).await;
         match &sent {
+            Ok(_) if link.health.is_up() => {}
             Ok(_) => {
-                link.health.up(&part);
+                link.health.up(&part());
             }
             Err(error) if is_full(error) => {
-                if link.health.down(&part, error) {
+                if link.health.down(&part(), error) {
                     tracing::warn!(%topic, %error, "NATS has no room; waiting for some");
                 }
                 let wait = backoff.wait();
@@ -130,19 +131,19 @@ pub(crate) enum Stored {
     Before,
 }
 
-fn too_large(link: &Link, what: &str) -> Published {
-    let limit = message_bytes_max(link);
-    let message =
+fn too_large(link: &Link, message: &Message) -> Published {
+    let (what, limit) = (named(message), message_bytes_max(link));
+    let text =
         format!("{what} is too large: this NATS server takes {limit} bytes, and the headers as they travel");
-    Published::Rejected(Error::new(ErrorKind::Permanent, message))
+    Published::Rejected(Error::new(ErrorKind::Permanent, text))
 }
 
 /// What a failed publish means.
-async fn answer(link: &Link, topic: &Topic, subject: &str, what: &str, error: PublishError) -> Published {
-    let failed =
-        |kind, error: PublishError| Error::new(kind, format!("{what} is not published")).with_source(error);
+async fn answer(link: &Link, subject: &str, message: &Message, error: PublishError) -> Published {
+    let text = || format!("{} is not published", named(message));
+    let failed = |kind, error: PublishError| Error::new(kind, text()).with_source(error);
     match error.kind() {
-        PublishErrorKind::MaxPayloadExceeded => too_large(link, what),
+        PublishErrorKind::MaxPayloadExceeded => too_large(link, message),
         _ if said(&error) == Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM) => {
             Published::Rejected(failed(ErrorKind::Permanent, error))
         }
@@ -150,7 +151,7 @@ async fn answer(link: &Link, topic: &Topic, subject: &str, what: &str, error: Pu
         PublishErrorKind::StreamNotFound => match link.jetstream.get_stream(entity(subject)).await {
             Ok(_) => Published::Unknown(failed(ErrorKind::Retry, error)),
             Err(reason) => {
-                let reason = crate::error::of_stream(reason, topic.as_str());
+                let reason = crate::error::of_stream(reason, message.topic.as_str());
                 match reason.kind() {
                     ErrorKind::NotFound => Published::Rejected(reason),
                     _ => Published::Unknown(failed(ErrorKind::Retry, error)),

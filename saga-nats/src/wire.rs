@@ -35,23 +35,23 @@ pub(crate) fn to_wire(message: &Message) -> HeaderMap {
     {
         // Values of one name keep their order under one name only: if one of them must be encoded, all are.
         let mut others = message.headers.iter().filter(|(other, _)| *other == name);
-        put_as(&mut headers, name, value, others.all(|(_, other)| is_plain(name, other)));
+        put_as(&mut headers, name, value, || others.all(|(_, other)| is_plain(name, other)));
     }
     headers
 }
 
 /// Adds one more header, an attribute or other.
 pub(crate) fn put(headers: &mut HeaderMap, name: &str, value: &str) {
-    put_as(headers, name, value, is_plain(name, value));
+    put_as(headers, name, value, || is_plain(name, value));
 }
 
-fn put_as(headers: &mut HeaderMap, name: &str, value: &str, is_plain: bool) {
+fn put_as(headers: &mut HeaderMap, name: &str, value: &str, is_plain: impl FnOnce() -> bool) {
     // Whoever reads them does so in any case.
     let is_lowercase = !name.bytes().any(|b| b.is_ascii_uppercase());
     if name.starts_with(ATTRIBUTE) && is_name(name) && is_lowercase {
         return put_attribute(headers, name, value);
     }
-    if is_plain {
+    if is_plain() {
         append(headers, name, value);
     } else {
         let name = format!("{ENCODED}{}", utf8_percent_encode(name, IN_NAME));

@@ -21,6 +21,7 @@ mod input;
 mod intake;
 mod load;
 mod options;
+mod others;
 mod outcome;
 mod registry;
 mod run_ids;

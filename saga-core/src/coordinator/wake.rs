@@ -248,7 +248,7 @@ impl Engine {
     /// Asked before that, the log would name them again.
     fn are_woken_first_appended(&mut self) -> bool {
         while let Some(key) = self.poll.woken_first.last() {
-            if self.slots.get(key).is_some_and(|slot| slot.is_busy) {
+            if self.slots.get(key).is_some_and(|slot| !slot.is_durable()) {
                 return false;
             }
             self.poll.woken_first.pop();
@@ -283,10 +283,15 @@ impl Engine {
 
     /// Others may have gone on with our sagas: what is in memory is not to be trusted.
     fn forget_idle(&mut self) {
-        for slot in self.slots.values_mut().filter(|slot| !slot.is_busy) {
+        let mut undecided = Vec::new();
+        for (key, slot) in self.slots.iter_mut().filter(|(_, slot)| !slot.is_busy) {
             slot.forget();
             slot.is_unpublished = true;
+            if !slot.inputs.is_empty() {
+                undecided.push(key.clone());
+            }
         }
+        undecided.iter().for_each(|key| self.enqueue(key));
     }
 
     /// Says which sagas nobody here can go on with.
