@@ -19,10 +19,12 @@ use crate::wire::to_wire;
 
 /// Publishes a batch. Messages of one topic and key keep their order; JetStream itself would not keep it when one is lost.
 pub(crate) async fn publish(link: &Link, batch: Vec<Message>) -> Vec<Published> {
-    publish_in_order(batch, link.config.publish_in_flight_max, |message| publish_one(link, message)).await
+    let bytes_max = message_bytes_max(link);
+    let publish = |message| publish_one(link, message, bytes_max);
+    publish_in_order(batch, link.config.publish_in_flight_max, publish).await
 }
 
-async fn publish_one(link: &Link, message: Message) -> Published {
+async fn publish_one(link: &Link, message: Message, bytes_max: usize) -> Published {
     if let Err(error) = link.check_open() {
         return Published::Unknown(error);
     }
@@ -30,7 +32,7 @@ async fn publish_one(link: &Link, message: Message) -> Published {
         Ok(subject) => subject,
         Err(error) => return Published::Rejected(error),
     };
-    if message.size_bytes() > message_bytes_max(link) {
+    if message.size_bytes() > bytes_max {
         return too_large(link, &message);
     }
     match send_when_there_is_room(link, &subject, &message).await {
