@@ -176,7 +176,9 @@ mod tests {
                 ("saga-encoded-x", "%41"),
                 ("empty", ""),
             ]);
-        let arrived = from_wire(&topic(), Some(&to_wire(&message)), message.payload.bytes().clone(), || "s/1".to_owned());
+        let arrived = from_wire(&topic(), Some(&to_wire(&message)), message.payload.bytes().clone(), || {
+            "s/1".to_owned()
+        });
         assert_eq!(
             (&arrived.id, &arrived.key, &arrived.payload),
             (&message.id, &message.key, &message.payload)

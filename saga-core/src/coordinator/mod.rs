@@ -27,6 +27,8 @@ mod registry;
 mod run_ids;
 mod sagas;
 mod slot;
+mod taken_over;
+mod tenure;
 mod wake;
 
 pub use engine::Coordinator;
