@@ -9,7 +9,7 @@ use crate::wire;
 
 /// A message as it arrives with these headers.
 pub fn arrive(topic: &Topic, headers: Option<&HeaderMap>, payload: Bytes) -> Message {
-    wire::from_wire(topic, headers, payload, "stream/1")
+    wire::from_wire(topic, headers, payload, || "stream/1".to_owned())
 }
 
 /// The headers with which a message is sent.

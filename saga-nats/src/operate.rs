@@ -192,10 +192,10 @@ async fn read(stream: &Stream, topic: &Topic, first: u64, max: usize) -> Result<
 }
 
 fn keep(topic: &Topic, stream: &str, raw: StreamMessage) -> Kept {
-    let place = format!("{stream}/{}", raw.sequence);
+    let place = || format!("{stream}/{}", raw.sequence);
     let ms = u64::try_from(raw.time.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
     Kept {
-        message: from_wire(topic, Some(&raw.headers), raw.payload, &place),
+        message: from_wire(topic, Some(&raw.headers), raw.payload, place),
         sequence: raw.sequence,
         at: Timestamp::from_millis(ms),
     }

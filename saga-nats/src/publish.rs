@@ -10,7 +10,6 @@ use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use saga_core::adapter::{Backoff, publish_in_order};
 use saga_core::ports::Published;
-use saga_core::record::Topic;
 use saga_core::{Error, ErrorKind, Message};
 use tokio::time::{Instant, sleep};
 
@@ -20,10 +19,12 @@ use crate::wire::to_wire;
 
 /// Publishes a batch. Messages of one topic and key keep their order; JetStream itself would not keep it when one is lost.
 pub(crate) async fn publish(link: &Link, batch: Vec<Message>) -> Vec<Published> {
-    publish_in_order(batch, link.config.publish_in_flight_max, |message| publish_one(link, message)).await
+    let bytes_max = message_bytes_max(link);
+    let publish = |message| publish_one(link, message, bytes_max);
+    publish_in_order(batch, link.config.publish_in_flight_max, publish).await
 }
 
-async fn publish_one(link: &Link, message: Message) -> Published {
+async fn publish_one(link: &Link, message: Message, bytes_max: usize) -> Published {
     if let Err(error) = link.check_open() {
         return Published::Unknown(error);
     }
@@ -31,46 +32,48 @@ async fn publish_one(link: &Link, message: Message) -> Published {
         Ok(subject) => subject,
         Err(error) => return Published::Rejected(error),
     };
-    let what = format!("message {} to topic {}", message.id, message.topic);
-    if message.size_bytes() > message_bytes_max(link) {
-        return too_large(link, &what);
+    if message.size_bytes() > bytes_max {
+        return too_large(link, &message);
     }
-    let headers = to_wire(&message);
-    match send_when_there_is_room(link, &message.topic, &subject, headers, message.payload.into_bytes()).await
-    {
+    match send_when_there_is_room(link, &subject, &message).await {
         Ok(Stored::Now) => Published::Acked,
         // No message of ours has such an id, so somebody between has given it one.
         Ok(Stored::Before) => {
+            let what = named(&message);
             let text =
                 format!("{what} is not published: the server holds it for a duplicate and did not store it");
             Published::Unknown(Error::new(ErrorKind::Retry, text))
         }
-        Err(error) => answer(link, &message.topic, &subject, &what, error).await,
+        Err(error) => answer(link, &subject, &message, error).await,
     }
+}
+
+fn named(message: &Message) -> String {
+    format!("message {} to topic {}", message.id, message.topic)
 }
 
 /// Sends again while the topic or the server's disk is full, at most for the time of a request, so that whoever publishes is held back. The
 /// health shows it.
 async fn send_when_there_is_room(
     link: &Link,
-    topic: &Topic,
     subject: &str,
-    headers: HeaderMap,
-    payload: Bytes,
+    message: &Message,
 ) -> Result<Stored, PublishError> {
     const FIRST: Duration = Duration::from_millis(50);
     const MAX: Duration = Duration::from_secs(1);
+    let topic = &message.topic;
     let deadline = Instant::now() + Duration::from_millis(link.config.request_timeout_ms);
     let mut backoff = Backoff::new(FIRST, MAX);
-    let part = format!("publishing to topic {topic}");
+    let part = || format!("publishing to topic {topic}");
     loop {
-        let sent = send(link, subject, headers.clone(), payload.clone()).await;
+        let sent = send(link, subject, to_wire(message), message.payload.bytes().clone()).await;
         match &sent {
+            Ok(_) if link.health.is_up() => {}
             Ok(_) => {
-                link.health.up(&part);
+                link.health.up(&part());
             }
             Err(error) if is_full(error) => {
-                if link.health.down(&part, error) {
+                if link.health.down(&part(), error) {
                     tracing::warn!(%topic, %error, "NATS has no room; waiting for some");
                 }
                 let wait = backoff.wait();
@@ -130,19 +133,19 @@ pub(crate) enum Stored {
     Before,
 }
 
-fn too_large(link: &Link, what: &str) -> Published {
-    let limit = message_bytes_max(link);
-    let message =
+fn too_large(link: &Link, message: &Message) -> Published {
+    let (what, limit) = (named(message), message_bytes_max(link));
+    let text =
         format!("{what} is too large: this NATS server takes {limit} bytes, and the headers as they travel");
-    Published::Rejected(Error::new(ErrorKind::Permanent, message))
+    Published::Rejected(Error::new(ErrorKind::Permanent, text))
 }
 
 /// What a failed publish means.
-async fn answer(link: &Link, topic: &Topic, subject: &str, what: &str, error: PublishError) -> Published {
-    let failed =
-        |kind, error: PublishError| Error::new(kind, format!("{what} is not published")).with_source(error);
+async fn answer(link: &Link, subject: &str, message: &Message, error: PublishError) -> Published {
+    let text = || format!("{} is not published", named(message));
+    let failed = |kind, error: PublishError| Error::new(kind, text()).with_source(error);
     match error.kind() {
-        PublishErrorKind::MaxPayloadExceeded => too_large(link, what),
+        PublishErrorKind::MaxPayloadExceeded => too_large(link, message),
         _ if said(&error) == Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM) => {
             Published::Rejected(failed(ErrorKind::Permanent, error))
         }
@@ -150,7 +153,7 @@ async fn answer(link: &Link, topic: &Topic, subject: &str, what: &str, error: Pu
         PublishErrorKind::StreamNotFound => match link.jetstream.get_stream(entity(subject)).await {
             Ok(_) => Published::Unknown(failed(ErrorKind::Retry, error)),
             Err(reason) => {
-                let reason = crate::error::of_stream(reason, topic.as_str());
+                let reason = crate::error::of_stream(reason, message.topic.as_str());
                 match reason.kind() {
                     ErrorKind::NotFound => Published::Rejected(reason),
                     _ => Published::Unknown(failed(ErrorKind::Retry, error)),

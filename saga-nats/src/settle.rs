@@ -199,6 +199,7 @@ mod tests {
     #[test]
     fn a_word_that_came_in_time_counts_and_a_late_one_does_not() {
         let heard = Heard::now();
+        assert!(heard.is_within(WAIT));
         std::thread::sleep(WAIT / 2);
         heard.again(Instant::now(), WAIT);
         std::thread::sleep(WAIT * 3 / 4);

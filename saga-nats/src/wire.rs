@@ -8,6 +8,7 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use saga_core::Message;
 use saga_core::record::{MessageId, Payload, Topic};
+use saga_core::wire::attributes;
 
 const ID: &str = "ce-id";
 const KEY: &str = "ce-partitionkey";
@@ -22,6 +23,25 @@ const IN_ATTRIBUTE: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 /// What a header's name cannot have.
 const IN_NAME: &AsciiSet = &CONTROLS.add(b' ').add(b':').add(b'%');
 
+/// What nearly every message of ours has: names that are not copied for each.
+static KNOWN: [HeaderName; 15] = [
+    HeaderName::from_static(ID),
+    HeaderName::from_static(KEY),
+    HeaderName::from_static(attributes::SPECVERSION),
+    HeaderName::from_static(attributes::TYPE),
+    HeaderName::from_static(attributes::SOURCE),
+    HeaderName::from_static(attributes::SUBJECT),
+    HeaderName::from_static(attributes::CONTENT_TYPE),
+    HeaderName::from_static(attributes::TIME),
+    HeaderName::from_static(attributes::SAGA),
+    HeaderName::from_static(attributes::RUN),
+    HeaderName::from_static(attributes::STEP),
+    HeaderName::from_static(attributes::ACTION),
+    HeaderName::from_static(attributes::ROUND),
+    HeaderName::from_static(attributes::REPLY_TO),
+    HeaderName::from_static(attributes::VERDICT),
+];
+
 /// A message's headers as they travel.
 pub(crate) fn to_wire(message: &Message) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -35,23 +55,23 @@ pub(crate) fn to_wire(message: &Message) -> HeaderMap {
     {
         // Values of one name keep their order under one name only: if one of them must be encoded, all are.
         let mut others = message.headers.iter().filter(|(other, _)| *other == name);
-        put_as(&mut headers, name, value, others.all(|(_, other)| is_plain(name, other)));
+        put_as(&mut headers, name, value, || others.all(|(_, other)| is_plain(name, other)));
     }
     headers
 }
 
 /// Adds one more header, an attribute or other.
 pub(crate) fn put(headers: &mut HeaderMap, name: &str, value: &str) {
-    put_as(headers, name, value, is_plain(name, value));
+    put_as(headers, name, value, || is_plain(name, value));
 }
 
-fn put_as(headers: &mut HeaderMap, name: &str, value: &str, is_plain: bool) {
+fn put_as(headers: &mut HeaderMap, name: &str, value: &str, is_plain: impl FnOnce() -> bool) {
     // Whoever reads them does so in any case.
     let is_lowercase = !name.bytes().any(|b| b.is_ascii_uppercase());
     if name.starts_with(ATTRIBUTE) && is_name(name) && is_lowercase {
         return put_attribute(headers, name, value);
     }
-    if is_plain {
+    if is_plain() {
         append(headers, name, value);
     } else {
         let name = format!("{ENCODED}{}", utf8_percent_encode(name, IN_NAME));
@@ -74,7 +94,8 @@ fn put_attribute(headers: &mut HeaderMap, name: &str, value: &str) {
 }
 
 fn append(headers: &mut HeaderMap, name: &str, value: &str) {
-    let name: HeaderName = name.parse().expect("names are checked or encoded");
+    let known = KNOWN.iter().find(|known| AsRef::<str>::as_ref(*known) == name).cloned();
+    let name = known.unwrap_or_else(|| name.parse().expect("names are checked or encoded"));
     let value: HeaderValue = value.parse().expect("line ends are encoded");
     headers.append(name, value);
 }
@@ -93,7 +114,12 @@ fn encoded(value: &str) -> Cow<'_, str> {
 }
 
 /// A message as it arrived. One of somebody else's producer without an id is called after its place.
-pub(crate) fn from_wire(topic: &Topic, headers: Option<&HeaderMap>, payload: Bytes, place: &str) -> Message {
+pub(crate) fn from_wire(
+    topic: &Topic,
+    headers: Option<&HeaderMap>,
+    payload: Bytes,
+    place: impl FnOnce() -> String,
+) -> Message {
     let (mut id, mut key, mut pairs) = (None, None, Vec::new());
     let values = headers.into_iter().flat_map(HeaderMap::iter);
     for (name, value) in values
@@ -113,7 +139,7 @@ pub(crate) fn from_wire(topic: &Topic, headers: Option<&HeaderMap>, payload: Byt
     }
     Message {
         topic: topic.clone(),
-        id: MessageId::new(id.as_deref().unwrap_or(place)),
+        id: id.as_deref().map_or_else(|| MessageId::new(place()), MessageId::new),
         key: key.map(|key| (&*key).into()),
         headers: pairs.iter().map(|(name, value)| (&**name, &**value)).collect(),
         payload: Payload::from(payload),
@@ -150,7 +176,9 @@ mod tests {
                 ("saga-encoded-x", "%41"),
                 ("empty", ""),
             ]);
-        let arrived = from_wire(&topic(), Some(&to_wire(&message)), message.payload.bytes().clone(), "s/1");
+        let arrived = from_wire(&topic(), Some(&to_wire(&message)), message.payload.bytes().clone(), || {
+            "s/1".to_owned()
+        });
         assert_eq!(
             (&arrived.id, &arrived.key, &arrived.payload),
             (&message.id, &message.key, &message.payload)
@@ -169,14 +197,14 @@ mod tests {
     fn id_and_key_among_the_headers_are_not_taken_for_the_messages_own() {
         let headers = [("ce-id", "2"), ("ce-partitionkey", "b")];
         let message = Message::new(topic(), "").with_id("1").keyed("a").with_headers(headers);
-        let arrived = from_wire(&topic(), Some(&to_wire(&message)), Bytes::new(), "s/1");
+        let arrived = from_wire(&topic(), Some(&to_wire(&message)), Bytes::new(), || "s/1".to_owned());
         assert_eq!((arrived.id.as_str(), arrived.key.as_deref()), ("1", Some("a")));
         assert_eq!(arrived.headers.iter().count(), 0);
     }
 
     #[test]
     fn a_bare_message_is_called_after_its_place() {
-        let arrived = from_wire(&topic(), None, Bytes::from_static(b"x"), "stream/7");
+        let arrived = from_wire(&topic(), None, Bytes::from_static(b"x"), || "stream/7".to_owned());
         assert_eq!((arrived.id.as_str(), arrived.key, arrived.headers.iter().count()), ("stream/7", None, 0));
     }
 
@@ -185,7 +213,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("CE-Id", "7");
         headers.insert("Ce-Type", "saga.reply");
-        let arrived = from_wire(&topic(), Some(&headers), Bytes::new(), "s/1");
+        let arrived = from_wire(&topic(), Some(&headers), Bytes::new(), || "s/1".to_owned());
         assert_eq!((arrived.id.as_str(), arrived.headers.get("ce-type")), ("7", Some("saga.reply")));
     }
 }

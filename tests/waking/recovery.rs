@@ -133,6 +133,20 @@ async fn a_dead_owners_sagas_are_taken_over_when_its_lease_runs_out_and_not_befo
     assert!(sent[0].0.since(crashed_at) >= rig.options.lease_ttl);
 }
 
+#[tokio::test(start_paused = true)]
+async fn whoever_shuts_down_leaves_its_sagas_to_others_at_once() {
+    let (rig, saga) = (Rig::new(), saga_of(1, |_| {}));
+    let first = rig.coordinator("first", &[&saga]);
+    let _other = rig.coordinator("other", &[&saga]);
+    first.sagas().start("a", &10).await.unwrap();
+    rig.pass(seconds(1)).await;
+    assert_eq!(rig.tap.sent().len(), 1);
+    first.stop().await;
+    // It is due by then, and the lease would hold for some seconds more.
+    rig.pass(seconds(6)).await;
+    assert_eq!(rig.tap.sent().len(), 2, "whoever takes it over sends again");
+}
+
 /// Forty are due, of which the log names four at a time.
 #[tokio::test(start_paused = true)]
 async fn many_due_sagas_are_woken_without_a_pause_and_each_once() {

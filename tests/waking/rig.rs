@@ -16,7 +16,7 @@ use saga::{
     Contract, CoordinatorOptions, Error, EventBus, FailurePolicy, Message, Outcome, Retry, Saga, SagaBuilder,
     Sagas, Service, StepError, Timestamp, Topic, handler,
 };
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// The step of these sagas: it takes this many milliseconds. What is odd cannot be undone.
@@ -73,6 +73,7 @@ pub(crate) struct Rig {
 /// A process: dropping it is a crash.
 pub(crate) struct Process {
     pub(crate) sagas: Option<Sagas<u64>>,
+    shutdown: Option<oneshot::Sender<()>>,
     task: JoinHandle<Result<(), Error>>,
 }
 
@@ -111,7 +112,9 @@ impl Rig {
         }
         let service = service.build().unwrap();
         let sagas = service.sagas(sagas[0]).unwrap();
-        Process { task: tokio::spawn(service.run(pending())), sagas: Some(sagas) }
+        let (shutdown, told) = oneshot::channel();
+        let task = tokio::spawn(service.run(async { told.await.unwrap_or(()) }));
+        Process { task, shutdown: Some(shutdown), sagas: Some(sagas) }
     }
 
     /// Does the work, and writes down for which run.
@@ -141,7 +144,7 @@ impl Rig {
             .clock(Arc::clone(&self.clock))
             .serve(step, work);
         let service = service.build().unwrap();
-        Process { task: tokio::spawn(service.run(pending())), sagas: None }
+        Process { task: tokio::spawn(service.run(pending())), shutdown: None, sagas: None }
     }
 
     /// Whoever comes from now on has a tap of its own.
@@ -183,6 +186,12 @@ impl Rig {
 impl Process {
     pub(crate) fn sagas(&self) -> &Sagas<u64> {
         self.sagas.as_ref().expect("a coordinator")
+    }
+
+    /// Shuts it down as it should be.
+    pub(crate) async fn stop(mut self) {
+        self.shutdown.take().expect("a coordinator").send(()).unwrap();
+        (&mut self.task).await.unwrap().unwrap();
     }
 
     pub(crate) async fn crash(mut self) {

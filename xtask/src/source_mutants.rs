@@ -85,9 +85,10 @@ const AREAS: &[Area] = &[
         what: "how a coordinator keeps its lease and reckons the log's time",
         args: &[
             "--package=saga-core",
-            "--file=saga-core/src/coordinator/wake.rs",
-            "--re=Tenure|TakenOver|midway",
+            "--file=saga-core/src/coordinator/tenure.rs",
+            "--file=saga-core/src/coordinator/taken_over.rs",
             "--cargo-arg=--package=saga-rs",
+            "--cargo-arg=--lib",
             "--cargo-arg=--test=waking",
         ],
         tests: &[],

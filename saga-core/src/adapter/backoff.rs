@@ -10,14 +10,14 @@ pub struct Backoff {
     first: Duration,
     max: Duration,
     next: Duration,
-    random: SplitMix64,
+    /// From the first wait on: most never wait.
+    random: Option<SplitMix64>,
 }
 
 impl Backoff {
     /// Waits from about `first` on, doubled each time, never longer than `max`.
-    pub fn new(first: Duration, max: Duration) -> Self {
-        let seed = RunId::random().as_u128() as u64;
-        Self { first, max, next: first, random: SplitMix64::new(seed) }
+    pub const fn new(first: Duration, max: Duration) -> Self {
+        Self { first, max, next: first, random: None }
     }
 
     /// How long to wait before the next attempt.
@@ -25,7 +25,8 @@ impl Backoff {
         let whole = self.next.min(self.max);
         self.next = whole.saturating_mul(2);
         let half_us = u64::try_from(whole.as_micros() / 2).unwrap_or(u64::MAX);
-        Duration::from_micros(half_us) + Duration::from_micros(self.random.below(half_us.max(1)))
+        let random = self.random.get_or_insert_with(|| SplitMix64::new(RunId::random().as_u128() as u64));
+        Duration::from_micros(half_us) + Duration::from_micros(random.below(half_us.max(1)))
     }
 
     /// An attempt has succeeded: the next wait is short again.

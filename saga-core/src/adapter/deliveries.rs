@@ -164,8 +164,9 @@ impl<H: Send + 'static> Deliveries<H> {
 
     /// A delivery is settled at the broker: its place and its key are free.
     pub fn done(&self, taken: Taken<H>) {
-        self.shared.state().done(taken.token);
-        self.shared.ready.notify_waiters();
+        if self.shared.state().done(taken.token) {
+            self.shared.ready.notify_waiters();
+        }
         self.shared.left.notify_waiters();
     }
 

@@ -20,6 +20,11 @@ impl HealthBoard {
         self.board().remove(part).is_some()
     }
 
+    /// Whether everything works: cheap enough to ask for each message.
+    pub fn is_up(&self) -> bool {
+        self.board().is_empty()
+    }
+
     /// How things stand.
     pub fn health(&self) -> Health {
         let board = self.board();
@@ -48,8 +53,8 @@ mod tests {
     #[test]
     fn what_is_down_is_shown_until_it_is_up() {
         let board = HealthBoard::default();
-        assert!(board.health().is_up());
-        assert!(board.down("connection", "refused"));
+        assert!(board.is_up() && board.health().is_up());
+        assert!(board.down("connection", "refused") && !board.is_up());
         assert!(!board.down("connection", "timed out"));
         assert!(board.down("topic a", "deleted"));
         assert_eq!(board.health().to_string(), "connection: timed out; topic a: deleted");

@@ -6,6 +6,7 @@ use super::dispatch::Batch;
 use super::engine::{Engine, Happening};
 use super::input::Input;
 use super::outcome::Outcome;
+use super::slot::Pending;
 use crate::error::Error;
 use crate::ports::{AppendError, Version};
 use crate::record::{Fact, RunId, SagaKey, Status};
@@ -23,8 +24,18 @@ impl Engine {
             return;
         }
         let count = self.to_append.len().min(self.shared.options.append_batch_max);
-        let batch: Vec<_> = self.to_append.drain(..count).collect();
-        let keys = batch.iter().map(|append| append.key.clone()).collect();
+        let (mut keys, mut batch) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for key in self.to_append.drain(..count) {
+            let Some(slot) = self.slots.get_mut(&key) else { continue };
+            if let Some(append) = slot.pending.append.take() {
+                slot.is_busy = true;
+                batch.push(*append);
+                keys.push(key);
+            }
+        }
+        if batch.is_empty() {
+            return;
+        }
         let log = Arc::clone(&self.shared.log);
         self.is_appending = true;
         self.push_awaited(async move {
@@ -46,6 +57,7 @@ impl Engine {
                 Ok(_) => self.durable(key, &mut batch),
                 Err(AppendError::Conflict) => {
                     tracing::debug!(saga = %key.saga, id = %key.id, "someone else was first; deciding anew");
+                    self.shared.others.met(self.shared.clock.now());
                     self.forget(&key);
                     self.let_go(&key);
                 }
@@ -88,8 +100,7 @@ impl Engine {
     fn durable(&mut self, key: SagaKey, batch: &mut Batch) {
         self.taken_over.settle(&key);
         let slot = self.slots.get_mut(&key).expect("a slot being appended stays");
-        let inputs = std::mem::take(&mut slot.pending.inputs);
-        let effects = std::mem::take(&mut slot.pending.effects);
+        let Pending { inputs, effects, is_all, is_first, alerts, .. } = std::mem::take(&mut slot.pending);
         for (mut input, decided) in inputs {
             if let Input::Start(start) = &mut input {
                 slot.waiters.extend(start.waiter.take());
@@ -100,9 +111,7 @@ impl Engine {
             // It was held for someone who knows its definition.
             return self.let_go(&key);
         };
-        slot.is_unsure &= !slot.is_unpublished;
-        slot.is_unpublished = false;
-        let is_first = slot.pending.is_first;
+        slot.is_unsure &= !is_all;
         let status = instance.status();
         if !matches!(status, Status::Running | Status::Unwinding) {
             let waiters = std::mem::take(&mut slot.waiters);
@@ -115,7 +124,7 @@ impl Engine {
             self.admitted -= usize::from(std::mem::take(&mut slot.is_admitted));
         }
         let run = instance.run();
-        for fact in std::mem::take(&mut slot.pending.alerts) {
+        for fact in alerts {
             alert(&key, run, &fact);
         }
         let is_settled = instance.settled().is_some();

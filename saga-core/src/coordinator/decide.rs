@@ -6,18 +6,15 @@ use super::engine::Engine;
 use super::input::{CancelInput, Decided, Input, OperateInput, ReplyInput, StartInput};
 use super::options::CoordinatorOptions;
 use super::sagas::{CancelAnswer, StartError, Started};
-use super::slot::Slot;
+use super::slot::{Pending, Slot};
 use crate::error::{Error, ErrorKind};
 use crate::machine::{Event, Impossible, Instance};
 use crate::ports::Append;
 use crate::record::{Entry, Fact, NamedVerb, Operation, SagaKey, Status, Timestamp, Verb};
 
 impl Engine {
-    /// Decides when a group commit can begin, and not before: what comes in until then for one saga goes with one append.
+    /// Decides while the log still commits what was decided before. What comes in for one saga until that is over goes with one append.
     pub(super) fn decide_queued(&mut self) {
-        if self.is_appending {
-            return;
-        }
         while let Some(key) = self.queue.pop_front() {
             self.decide(key);
         }
@@ -30,17 +27,18 @@ impl Engine {
         if slot.is_busy || slot.inputs.is_empty() {
             return;
         }
-        slot.is_busy = true;
-        let mut entries = Vec::new();
-        let expected = match (&slot.instance, slot.inputs.front()) {
-            (Some(instance), _) => instance.version(),
-            (None, Some(Input::Start(_))) if slot.is_unread => {
+        let waiting = slot.pending.append.take();
+        let is_waiting = waiting.is_some();
+        let (expected, mut entries) = match (waiting, &slot.instance, slot.inputs.front()) {
+            (Some(waiting), ..) => (waiting.expected, waiting.entries),
+            (None, Some(instance), _) => (instance.version(), Vec::new()),
+            (None, None, Some(Input::Start(_))) if slot.is_unread => {
                 let Some(Input::Start(start)) = slot.inputs.pop_front() else { unreachable!("just seen") };
                 self.admitted += usize::from(!slot.is_admitted);
-                entries = begin(slot, start, now);
-                0
+                (0, begin(slot, start, now))
             }
-            (None, _) => {
+            (None, None, _) => {
+                slot.is_busy = true;
                 self.to_load.push(key);
                 return;
             }
@@ -48,25 +46,30 @@ impl Engine {
         let woken = slot.inputs.iter().filter(|input| matches!(input, Input::Wake { .. })).count();
         decide_inputs(slot, &key, &mut entries, now, &self.shared.options);
         self.woken -= woken;
-        let append = self.append_of(&key, expected, entries, now);
-        self.to_append.push(append);
+        self.file(&key, expected, entries, now);
+        if !is_waiting {
+            self.to_append.push(key);
+        }
     }
 
-    /// The append of these entries, filed as the saga now stands. Without entries it verifies that what was decided on is still true.
-    fn append_of(&mut self, key: &SagaKey, expected: u64, entries: Vec<Entry>, now: Timestamp) -> Append {
+    /// Makes the append of these entries, filed as the saga now stands. Without entries it verifies that what was decided on is still true.
+    fn file(&mut self, key: &SagaKey, expected: u64, entries: Vec<Entry>, now: Timestamp) {
         let options = &self.shared.options;
         let slot = self.slots.get_mut(key).expect("the slot is being decided");
         let instance = slot.instance.as_ref().expect("it was decided on");
-        slot.pending.is_first = !slot.is_unpublished && slot.pending.effects.is_empty();
-        if slot.is_unpublished {
-            slot.pending.effects = instance.owed();
+        let Pending { due, is_all, effects, is_first, alerts, .. } = &mut slot.pending;
+        *is_all |= std::mem::take(&mut slot.is_unpublished);
+        *is_first = !*is_all && due.is_empty();
+        if *is_all {
+            *effects = instance.owed();
             slot.performed_at = now;
         } else {
-            slot.pending.effects.extend(instance.newly_owed(&entries));
+            effects.clone_from(due);
+            effects.extend(instance.newly_owed(&entries));
         }
-        let alerts = entries.iter().map(|entry| &entry.fact);
-        let alerts = alerts.filter(|fact| matches!(fact, Fact::Parked { .. } | Fact::Overdue));
-        slot.pending.alerts.extend(alerts.cloned());
+        let facts = entries.iter().map(|entry| &entry.fact);
+        let telling = facts.filter(|fact| matches!(fact, Fact::Parked { .. } | Fact::Overdue));
+        *alerts = telling.cloned().collect();
         // A deadline that may not fire yet does not wake it before: by then it may have left the memory, and with it the reason.
         let is_early = instance.next_deadline().is_some_and(|deadline| deadline < slot.deadlines_from);
         let not_before = if is_early { slot.deadlines_from } else { Timestamp::default() };
@@ -74,7 +77,7 @@ impl Engine {
         let wake_at = instance.wake_at(now, &options.resend).map(|at| if at <= now { soon } else { at });
         let wake_at = wake_at.map(|at| at.max(not_before));
         let wake_at = wake_at.map(|at| self.tenure.on_the_logs_clock(at));
-        Append {
+        slot.pending.append = Some(Box::new(Append {
             key: key.clone(),
             run: instance.run(),
             definition: instance.definition().id().clone(),
@@ -84,7 +87,7 @@ impl Engine {
             wake_at,
             owner: Some(self.tenure.owner()),
             settled: instance.settled(),
-        }
+        }));
     }
 }
 
@@ -149,7 +152,7 @@ fn decide_wake(
         let owed = instance.owed().into_iter();
         let due = owed
             .filter(|effect| instance.is_due_again(*effect, Some(slot.performed_at), now, &options.resend));
-        slot.pending.effects.extend(due);
+        slot.pending.due.extend(due);
     }
     slot.performed_at = now;
     let deadlines_until = if slot.deadlines_from <= now { read_until } else { Timestamp::default() };

@@ -16,12 +16,15 @@ use super::input::{Addressed, Input, Settling};
 use super::intake::{Reader, readers};
 use super::load::{Loaded, describe};
 use super::options::CoordinatorOptions;
+use super::others::Others;
 use super::outcome::Outcome;
 use super::registry::Registry;
 use super::run_ids::RunIds;
 use super::sagas::Sagas;
 use super::slot::Slot;
-use super::wake::{Poll, Polled, TakenOver, Tenure};
+use super::taken_over::TakenOver;
+use super::tenure::Tenure;
+use super::wake::{Poll, Polled};
 use crate::definition::{Definition, Saga};
 use crate::error::Error;
 use crate::memory::FastHash;
@@ -50,6 +53,7 @@ pub(super) struct Shared {
     pub(super) options: CoordinatorOptions,
     pub(super) requests: mpsc::Sender<Addressed>,
     pub(super) starts: mpsc::Sender<Addressed>,
+    pub(super) others: Others,
 }
 
 impl Coordinator {
@@ -68,8 +72,17 @@ impl Coordinator {
         let (starts_to, starts) = mpsc::channel(REQUESTS_MAX);
         let registry = Registry::new(definitions)?;
         let run_ids = RunIds::new(options.run_id_seed);
-        let shared =
-            Shared { bus, log, clock, registry, run_ids, options, requests: requests_to, starts: starts_to };
+        let shared = Shared {
+            bus,
+            log,
+            clock,
+            registry,
+            run_ids,
+            options,
+            requests: requests_to,
+            starts: starts_to,
+            others: Others::default(),
+        };
         Ok(Self { shared: Arc::new(shared), requests, starts })
     }
 
@@ -147,8 +160,8 @@ pub(super) struct Engine {
     pub(super) queue: VecDeque<SagaKey>,
     /// Sagas to be read from the log.
     pub(super) to_load: Vec<SagaKey>,
-    /// Appends to go with the next group commit.
-    pub(super) to_append: Vec<crate::ports::Append>,
+    /// Sagas whose append goes with the next group commit, if they still have one by then.
+    pub(super) to_append: Vec<SagaKey>,
     pub(super) to_settle: Vec<Settling>,
     /// One at a time: another beside it would take sagas away from the next, and cost the log more for each.
     pub(super) is_appending: bool,
@@ -305,7 +318,7 @@ impl Engine {
     fn await_outcome(&mut self, key: &SagaKey, waiter: oneshot::Sender<Outcome>) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         // What is being appended may yet fail, and tells when it is durable.
-        let durable = slot.instance.as_ref().filter(|_| !slot.is_busy);
+        let durable = slot.instance.as_ref().filter(|_| slot.is_durable());
         match durable.and_then(|instance| Outcome::of(instance)) {
             Some(outcome) => {
                 let _gone = waiter.send(outcome);

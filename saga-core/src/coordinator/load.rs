@@ -76,6 +76,7 @@ impl Engine {
                 slot.is_unsure = !slot.is_unpublished;
                 slot.performed_at = now;
                 if !is_woken {
+                    self.shared.others.met(self.shared.clock.now());
                     slot.deadlines_from = now.after(self.shared.options.deadline_slack);
                     // Another coordinator's, whose room it leaves: without that, what goes from one to the other would count nowhere.
                     let is_under_way = matches!(instance.status(), Status::Running | Status::Unwinding);
@@ -127,7 +128,7 @@ impl Engine {
             let reason = format!("its record is corrupt: {problem}").into();
             entries.push(Entry { at: now, fact: Fact::Parked { reason } });
         }
-        self.to_append.push(Append {
+        slot.pending.append = Some(Box::new(Append {
             key: key.clone(),
             run: stored.run,
             definition: stored.definition,
@@ -143,7 +144,8 @@ impl Engine {
             status: if is_corrupt { Status::Parked } else { stored.status },
             owner: None,
             settled: None,
-        });
+        }));
+        self.to_append.push(key.clone());
     }
 
     /// The log has no such saga: a start may begin it; everything else has come to the wrong place.

@@ -21,11 +21,14 @@ mod input;
 mod intake;
 mod load;
 mod options;
+mod others;
 mod outcome;
 mod registry;
 mod run_ids;
 mod sagas;
 mod slot;
+mod taken_over;
+mod tenure;
 mod wake;
 
 pub use engine::Coordinator;

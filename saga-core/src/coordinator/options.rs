@@ -38,7 +38,9 @@ pub struct CoordinatorOptions {
     /// After this long without an answer a step is reported as stalled. Default 60 s.
     pub stalled_after: Duration,
     /// How often, at the least, someone who awaits an outcome looks into the log, besides being told: first after a fortieth of
-    /// this, then after as long as was waited so far; of a saga that is not with this coordinator, after a hundredth and a quarter. Default 2 s.
+    /// this, then after as long as was waited so far; of a saga that is not with this coordinator, after a hundredth and a quarter. Unless another
+    /// coordinator has gone on with sagas of this one within the last minute, all who wait together look a hundred times a second at most. Default
+    /// 2 s.
     pub outcome_poll_interval: Duration,
     /// How often sagas of definitions that are not registered here are reported. Default 60 s.
     pub report_interval: Duration,

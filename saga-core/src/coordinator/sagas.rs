@@ -158,7 +158,7 @@ impl<In> Sagas<In> {
 
     /// Nobody tells of a saga that another coordinator has gone on with: whoever waits is late by a quarter of that, and while it seems to be here by as long
     /// again, within the limits of [`outcome_poll_interval`](super::CoordinatorOptions::outcome_poll_interval). Mostly it is here, and reading and
-    /// replaying a saga costs more than deciding about it.
+    /// replaying a saga costs more than deciding about it: where no other coordinator was met, only so often in all.
     async fn told_or_recorded(
         &self,
         key: &SagaKey,
@@ -189,7 +189,13 @@ impl<In> Sagas<In> {
                 },
                 () = &mut again => is_here = true,
             }
+            let now = self.shared.clock.now();
+            if is_here && !self.shared.others.may_look(now) {
+                continue;
+            }
             if let Some(outcome) = self.recorded_outcome(key).await? {
+                // Told by nobody: by another it was brought to its end.
+                self.shared.others.met(now);
                 return Ok(outcome);
             }
         }

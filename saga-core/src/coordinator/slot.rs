@@ -5,16 +5,17 @@ use tokio::sync::oneshot;
 use super::input::{Decided, Input};
 use super::outcome::Outcome;
 use crate::machine::{Effect, Instance};
+use crate::ports::Append;
 use crate::record::{Fact, Timestamp};
 
 /// A saga in a coordinator's memory.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
-    /// As its entries make it, those being appended included. `None` when it is to be read from the log first.
+    /// As its entries make it, those that are not durable yet included. `None` when it is to be read from the log first.
     pub(super) instance: Option<Box<Instance>>,
     /// Nobody has looked yet whether the log has it: a start may be tried without looking.
     pub(super) is_unread: bool,
-    /// A load or an append is under way.
+    /// A load or an append is under way: it is not decided on until then.
     pub(super) is_busy: bool,
     /// It is in the list of slots to be decided.
     pub(super) is_queued: bool,
@@ -36,10 +37,16 @@ pub(super) struct Slot {
     pub(super) waiters: Vec<oneshot::Sender<Outcome>>,
 }
 
-/// What happens once the append under way is durable.
+/// What was decided and is not durable yet, and what happens once it is.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
+    /// Waits for the next group commit; what is decided until then goes with it.
+    pub(super) append: Option<Box<Append>>,
     pub(super) inputs: Vec<(Input, Decided)>,
+    /// What was silent for long enough to be performed again.
+    pub(super) due: Vec<Effect>,
+    /// The effects are all that is owed.
+    pub(super) is_all: bool,
     pub(super) effects: Vec<Effect>,
     /// The effects are owed by this append alone, so that nobody can have performed them before.
     pub(super) is_first: bool,
@@ -59,18 +66,23 @@ impl Slot {
 
     /// Nothing of it is under way, though somebody may wait for its outcome.
     pub(super) fn is_quiet(&self) -> bool {
-        !self.is_busy && !self.is_queued && !self.is_calling && self.inputs.is_empty()
+        self.is_durable() && !self.is_queued && !self.is_calling && self.inputs.is_empty()
+    }
+
+    /// The log has all that was decided of it.
+    pub(super) const fn is_durable(&self) -> bool {
+        !self.is_busy && self.pending.append.is_none()
     }
 
     /// What was thought of it is void: its inputs are decided anew on what the log has.
     pub(super) fn forget(&mut self) {
         self.instance = None;
         self.is_unread = false;
-        self.pending.effects.clear();
-        self.pending.alerts.clear();
+        let void = std::mem::take(&mut self.pending);
+        self.is_unpublished |= void.is_all;
         // Who waits for the outcome looks into the log: it may be another coordinator's saga by now.
         self.waiters.clear();
-        for (input, _) in self.pending.inputs.drain(..).rev() {
+        for (input, _) in void.inputs.into_iter().rev() {
             // The log says again what is due.
             if !matches!(input, Input::Wake { .. }) {
                 self.inputs.push_front(input);

@@ -1,138 +1,22 @@
 //! The one way to wake: the log says which sagas are due, its own and those of coordinators that are gone. That is the timeout, the
 //! resend, the recovery after a crash and the take-over, in one.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::{Engine, Happening, Shared};
+use super::engine::{Engine, Happening};
 use super::input::Input;
+use super::taken_over::TakenOver;
+use super::tenure::Tenure;
 use crate::error::{Error, ErrorKind};
-use crate::ports::{Clock, Lease, Subscription, Woken};
+use crate::ports::{Subscription, Woken};
 use crate::record::{SagaKey, Status, Timestamp};
-
-/// A difference between the log's clock and our reckoning of it that counts as drift and is followed; a larger one is somebody setting a
-/// clock, and is not.
-const DRIFT_MAX: Duration = Duration::from_secs(1);
 
 /// While so many batches are being published, the log is not asked for more due sagas at once: the bus does not take them that fast.
 const PUBLISHES_IN_FLIGHT_MAX: usize = 4;
 
 /// How long a saga may be silent before its version is verified, when somebody waits for it.
 const VERIFY_AFTER: Duration = Duration::from_secs(1);
-
-/// A coordinator's lease, and its reckoning of the log's time: the log's clock when the lease was taken, plus what has passed since.
-#[derive(Clone, Debug)]
-pub(super) struct Tenure {
-    owner: Arc<str>,
-    lease: Lease,
-    /// The log's time, and our clock's, at one moment.
-    log_time: Timestamp,
-    clock_time: Timestamp,
-    /// Our reckoning, and our clock's time, when the lease was taken or renewed last. The reckoning differs from [`Lease::now`] if the
-    /// log's clock has leapt and we have not followed.
-    renewed_at: Timestamp,
-    renewed_clock_time: Timestamp,
-}
-
-impl Tenure {
-    pub(super) async fn begin(shared: &Shared) -> Result<Self, Error> {
-        let owner = Arc::clone(&shared.options.name);
-        let asked = shared.clock.now();
-        let lease = shared.log.lease(&owner, None, shared.options.lease_ttl).await?;
-        let clock_time = midway(asked, shared.clock.now());
-        let (log_time, renewed_at, renewed_clock_time) = (lease.now, lease.now, clock_time);
-        Ok(Self { owner, lease, log_time, clock_time, renewed_at, renewed_clock_time })
-    }
-
-    /// Renews the lease; if it has run out, what was known of the sagas is void, and a new one begins.
-    async fn renew(mut self, shared: &Shared) -> Result<Self, Error> {
-        let asked = shared.clock.now();
-        match shared.log.lease(&self.owner, Some(self.lease.epoch), shared.options.lease_ttl).await {
-            Ok(lease) => {
-                self.renewed(lease, midway(asked, shared.clock.now()));
-                Ok(self)
-            }
-            Err(error) if error.kind() == ErrorKind::Conflict => {
-                tracing::warn!(owner = %self.owner, "the lease has run out; beginning a new one");
-                let new = Self::begin(shared).await?;
-                if shared.clock.now().since(self.renewed_clock_time) >= shared.options.lease_ttl {
-                    return Ok(new);
-                }
-                // By our clock it cannot have run out: the log's has leapt, and our reckoning goes on.
-                self.renewed(new.lease, new.clock_time);
-                Ok(self)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The lease was renewed at that time by our clock.
-    fn renewed(&mut self, lease: Lease, clock_time: Timestamp) {
-        let reckoned = self.reckon(clock_time);
-        let drift = lease.now.since(reckoned).max(reckoned.since(lease.now));
-        (self.lease, self.renewed_at, self.renewed_clock_time) = (lease, reckoned, clock_time);
-        if drift <= DRIFT_MAX {
-            (self.log_time, self.clock_time, self.renewed_at) = (lease.now, clock_time, lease.now);
-        } else {
-            tracing::warn!(?drift, "the saga log's clock has leapt; not following it");
-        }
-    }
-
-    /// What the log's clock will show at a moment of our reckoning: the log goes by that when it wakes sagas.
-    pub(super) fn on_the_logs_clock(&self, at: Timestamp) -> Timestamp {
-        let back_ms = u64::try_from(self.renewed_at.since(at).as_millis()).unwrap_or(u64::MAX);
-        let then = self.lease.now.after(at.since(self.renewed_at)).as_millis();
-        Timestamp::from_millis(then.saturating_sub(back_ms))
-    }
-
-    pub(super) async fn end(&self, shared: &Shared) {
-        if let Err(error) = shared.log.release(&self.owner, self.lease.epoch).await {
-            tracing::warn!(owner = %self.owner, %error, "cannot give the lease back; it will run out");
-        }
-    }
-
-    pub(super) fn owner(&self) -> (Arc<str>, u64) {
-        (Arc::clone(&self.owner), self.lease.epoch)
-    }
-
-    pub(super) fn now(&self, clock: &dyn Clock) -> Timestamp {
-        self.reckon(clock.now())
-    }
-
-    fn reckon(&self, clock_time: Timestamp) -> Timestamp {
-        self.log_time.after(clock_time.since(self.clock_time))
-    }
-}
-
-/// When the log answered, by our clock: some time while it was asked. Taken so, our reckoning is wrong by half of that time at most.
-fn midway(asked: Timestamp, answered: Timestamp) -> Timestamp {
-    asked.after(answered.since(asked) / 2)
-}
-
-/// Which sagas were someone else's until the log said that they are due, and have not been appended to since. The log says so only once, and
-/// what is decided on it may fail: until it has not, what they owe may not have been sent for long, and no deadline fires.
-#[derive(Debug, Default)]
-pub(super) struct TakenOver {
-    keys: HashSet<SagaKey>,
-    /// An answer of the log was lost. It may have said so of any saga that is not in memory.
-    is_in_doubt: bool,
-}
-
-impl TakenOver {
-    /// Takes note of a saga that is due, and says whether it is to be treated as taken over.
-    fn note(&mut self, woken: &Woken, is_in_memory: bool) -> bool {
-        if woken.taken_over || self.is_in_doubt && !is_in_memory {
-            self.keys.insert(woken.key.clone());
-        }
-        self.keys.contains(&woken.key)
-    }
-
-    /// The saga was appended to, or there is nothing to append to.
-    pub(super) fn settle(&mut self, key: &SagaKey) {
-        self.keys.remove(key);
-    }
-}
 
 /// When to ask the log for due sagas again.
 #[derive(Debug, Default)]
@@ -248,7 +132,7 @@ impl Engine {
     /// Asked before that, the log would name them again.
     fn are_woken_first_appended(&mut self) -> bool {
         while let Some(key) = self.poll.woken_first.last() {
-            if self.slots.get(key).is_some_and(|slot| slot.is_busy) {
+            if self.slots.get(key).is_some_and(|slot| !slot.is_durable()) {
                 return false;
             }
             self.poll.woken_first.pop();
@@ -268,7 +152,7 @@ impl Engine {
     pub(super) fn renewed(&mut self, renewed: Result<Tenure, Error>) {
         match renewed {
             Ok(tenure) => {
-                let is_new = tenure.lease.epoch != self.tenure.lease.epoch;
+                let is_new = tenure.epoch() != self.tenure.epoch();
                 self.tenure = tenure;
                 if is_new {
                     // The log says again whose sagas they were.
@@ -283,10 +167,15 @@ impl Engine {
 
     /// Others may have gone on with our sagas: what is in memory is not to be trusted.
     fn forget_idle(&mut self) {
-        for slot in self.slots.values_mut().filter(|slot| !slot.is_busy) {
+        let mut undecided = Vec::new();
+        for (key, slot) in self.slots.iter_mut().filter(|(_, slot)| !slot.is_busy) {
             slot.forget();
             slot.is_unpublished = true;
+            if !slot.inputs.is_empty() {
+                undecided.push(key.clone());
+            }
         }
+        undecided.iter().for_each(|key| self.enqueue(key));
     }
 
     /// Says which sagas nobody here can go on with.

@@ -190,10 +190,10 @@ impl Pull {
             }
         };
         let message = answer.message;
-        let place = format!("{}/{sequence}", self.stream);
+        let place = || format!("{}/{sequence}", self.stream);
         let reply = message.reply.clone();
         Some(Arrived {
-            message: from_wire(&self.reading.spec.topic, message.headers.as_ref(), message.payload, &place),
+            message: from_wire(&self.reading.spec.topic, message.headers.as_ref(), message.payload, place),
             attempt: u32::try_from(delivered).unwrap_or(u32::MAX).max(1),
             handle: Handle { reply: reply?, sequence, heard: Heard::now() },
         })

@@ -94,6 +94,8 @@ impl Writer {
         for (name, value) in PRAGMAS {
             connection.pragma_update(None, name, value)?;
         }
+        // Where a page was split, SQLite goes through its whole table of cached pages with every commit.
+        connection.pragma_update(None, "cache_size", -8192)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         Ok(Self {
             connection,

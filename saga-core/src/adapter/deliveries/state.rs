@@ -128,11 +128,12 @@ impl<H> State<H> {
         self.in_flight.get_mut(&token)?.handle.take()
     }
 
-    pub(super) fn done(&mut self, token: u64) {
+    /// Returns whether that may have made another ready.
+    pub(super) fn done(&mut self, token: u64) -> bool {
+        let was_full = self.in_flight.len() >= self.in_flight_max;
         // It may have been revoked while it was being settled.
-        if let Some(settled) = self.in_flight.remove(&token) {
-            self.leave_lane(settled.message.key.as_ref());
-        }
+        let Some(settled) = self.in_flight.remove(&token) else { return false };
+        self.leave_lane(settled.message.key.as_ref()) || was_full
     }
 
     pub(super) fn again(&mut self, taken: Taken<H>, due: Instant) {
@@ -159,7 +160,9 @@ impl<H> State<H> {
             !gone
         });
         self.withdraw(is_gone);
-        freed.iter().for_each(|key| self.leave_lane(key.as_ref()));
+        for key in &freed {
+            self.leave_lane(key.as_ref());
+        }
     }
 
     pub(super) fn withdraw(&mut self, is_gone: impl Fn(&H) -> bool) {
@@ -178,7 +181,9 @@ impl<H> State<H> {
             lane.retain(|item| !is_gone(&item.handle));
             self.behind -= before - lane.len();
         }
-        freed.iter().for_each(|key| self.leave_lane(key.as_ref()));
+        for key in &freed {
+            self.leave_lane(key.as_ref());
+        }
     }
 
     pub(super) fn each(&self, visit: &mut impl FnMut(&H)) {
@@ -210,19 +215,17 @@ impl<H> State<H> {
         }
     }
 
-    /// A message of this key has left: the next one is ready.
-    fn leave_lane(&mut self, key: Option<&Key>) {
-        let (Some(lanes), Some(key)) = (&mut self.lanes, key) else { return };
-        match lanes.get_mut(key).map(VecDeque::pop_front) {
-            Some(Some(next)) => {
-                self.behind -= 1;
-                self.ready.push_back(next);
-            }
-            Some(None) => {
-                lanes.remove(key);
-            }
-            None => {}
+    /// A message of this key has left: the next one is ready, if there is one.
+    fn leave_lane(&mut self, key: Option<&Key>) -> bool {
+        let (Some(lanes), Some(key)) = (&mut self.lanes, key) else { return false };
+        let next = lanes.get_mut(key).and_then(VecDeque::pop_front);
+        if next.is_none() {
+            lanes.remove(key);
         }
+        let is_one_ready = next.is_some();
+        self.behind -= usize::from(is_one_ready);
+        self.ready.extend(next);
+        is_one_ready
     }
 
     const fn next_number(&mut self) -> u64 {
