@@ -28,7 +28,6 @@ impl Engine {
             return;
         }
         let waiting = slot.pending.append.take();
-        let is_waiting = waiting.is_some();
         let (expected, mut entries) = match (waiting, &slot.instance, slot.inputs.front()) {
             (Some(waiting), ..) => (waiting.expected, waiting.entries),
             (None, Some(instance), _) => (instance.version(), Vec::new()),
@@ -47,9 +46,7 @@ impl Engine {
         decide_inputs(slot, &key, &mut entries, now, &self.shared.options);
         self.woken -= woken;
         self.file(&key, expected, entries, now);
-        if !is_waiting {
-            self.to_append.push(key);
-        }
+        self.gather(key, now);
     }
 
     /// Makes the append of these entries, filed as the saga now stands. Without entries it verifies that what was decided on is still true.

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::callback::Called;
 use super::commit::Appended;
 use super::dispatch::Performed;
+use super::gather::Gathering;
 use super::input::{Addressed, Input, Settling};
 use super::intake::{Reader, readers};
 use super::load::{Loaded, describe};
@@ -139,6 +140,8 @@ pub(super) enum Happening {
     },
     Loaded(Loaded),
     Appended(Appended),
+    /// What was gathering for long enough goes.
+    GatheredEnough,
     Performed(Performed),
     Settled,
     Called(Called),
@@ -162,6 +165,7 @@ pub(super) struct Engine {
     pub(super) to_load: Vec<SagaKey>,
     /// Sagas whose append goes with the next group commit, if they still have one by then.
     pub(super) to_append: Vec<SagaKey>,
+    pub(super) gathering: Gathering,
     pub(super) to_settle: Vec<Settling>,
     /// One at a time: another beside it would take sagas away from the next, and cost the log more for each.
     pub(super) is_appending: bool,
@@ -204,6 +208,7 @@ impl Engine {
             queue: VecDeque::new(),
             to_load: Vec::new(),
             to_append: Vec::new(),
+            gathering: Gathering::default(),
             to_settle: Vec::new(),
             is_appending: false,
             admitted: 0,
@@ -265,6 +270,8 @@ impl Engine {
         }
         let clock = Arc::clone(&self.shared.clock);
         let mut deadline = clock.sleep(self.shared.options.drain_max);
+        self.gather_no_more();
+        self.commit();
         while self.under_way > 0 || !self.to_append.is_empty() {
             let happening = tokio::select! {
                 biased;
@@ -285,6 +292,7 @@ impl Engine {
             }
             Happening::Loaded(loaded) => self.loaded(loaded),
             Happening::Appended(appended) => self.appended(appended),
+            Happening::GatheredEnough => self.gathered_enough(),
             Happening::Performed(performed) => self.performed(performed),
             Happening::Settled => self.under_way -= 1,
             Happening::Called(called) => self.called(called),

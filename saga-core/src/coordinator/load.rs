@@ -145,6 +145,7 @@ impl Engine {
             owner: None,
             settled: None,
         }));
+        slot.pending.is_urgent = true;
         self.to_append.push(key.clone());
     }
 

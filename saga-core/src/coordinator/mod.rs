@@ -3,7 +3,8 @@
 //! consequences are durable.
 //!
 //! One task owns every saga in memory; appends, publishes, loads and callbacks run beside it, so that one batch is appended while
-//! another is being published. A saga whose append is under way waits; the others do not.
+//! another is being published. A saga whose append is under way waits; the others do not. What nothing follows from yet, such as the first of four
+//! replies, waits a little for what comes for the same saga, and goes to the log together with it.
 //!
 //! # Tracing
 //! Every event carries the fields `saga` (the definition's name) and `id` (the user's id), and where they apply `run`, `step`, `action` and
@@ -17,6 +18,7 @@ mod commit;
 mod decide;
 mod dispatch;
 mod engine;
+mod gather;
 mod input;
 mod intake;
 mod load;

@@ -22,21 +22,27 @@ impl Others {
         self.met_at.store(now.as_millis(), Ordering::Relaxed);
     }
 
+    /// Whether one was met lately.
+    pub(super) fn are_near(&self, now: Timestamp) -> bool {
+        is_within(&self.met_at, REMEMBERED, now)
+    }
+
     /// Whether somebody is to look into the log for what another one has done: any time where one was met, and not too often where none was.
     pub(super) fn may_look(&self, now: Timestamp) -> bool {
-        let is_within = |moment: &AtomicU64, time| {
-            let moment = moment.load(Ordering::Relaxed);
-            moment > 0 && now.since(Timestamp::from_millis(moment)) < time
-        };
-        if is_within(&self.met_at, REMEMBERED) {
+        if self.are_near(now) {
             return true;
         }
-        let may = !is_within(&self.looked_at, LOOK_INTERVAL);
+        let may = !is_within(&self.looked_at, LOOK_INTERVAL, now);
         if may {
             self.looked_at.store(now.as_millis(), Ordering::Relaxed);
         }
         may
     }
+}
+
+fn is_within(moment: &AtomicU64, time: Duration, now: Timestamp) -> bool {
+    let moment = moment.load(Ordering::Relaxed);
+    moment > 0 && now.since(Timestamp::from_millis(moment)) < time
 }
 
 #[cfg(test)]
@@ -46,7 +52,7 @@ mod tests {
     #[test]
     fn it_is_looked_into_seldom_until_another_was_met_and_for_a_minute_after() {
         let (others, now) = (Others::default(), Timestamp::from_millis(1_000_000));
-        assert!(others.may_look(now) && !others.may_look(now));
+        assert!(!others.are_near(now) && others.may_look(now) && !others.may_look(now));
         assert!(others.may_look(now.after(LOOK_INTERVAL)));
         others.met(now);
         let later = now.after(REMEMBERED / 2);

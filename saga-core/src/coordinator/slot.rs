@@ -40,8 +40,12 @@ pub(super) struct Slot {
 /// What was decided and is not durable yet, and what happens once it is.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    /// Waits for the next group commit; what is decided until then goes with it.
+    /// Waits for a group commit; what is decided until then goes with it.
     pub(super) append: Option<Box<Append>>,
+    /// It goes with the next one, because something follows from it.
+    pub(super) is_urgent: bool,
+    /// It may wait a little for more to come.
+    pub(super) is_gathering: bool,
     pub(super) inputs: Vec<(Input, Decided)>,
     /// What was silent for long enough to be performed again.
     pub(super) due: Vec<Effect>,
