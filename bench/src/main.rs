@@ -3,6 +3,7 @@
 mod asleep;
 mod broker;
 mod bus;
+mod cells;
 mod compare;
 mod core;
 mod durable;
@@ -69,8 +70,8 @@ usage: saga-bench core memory|throughput|fan-out
        saga-bench steno memory:|sqlite:FILE
        saga-bench restart URL SAGAS
        saga-bench soak URL|memory: MINUTES
-       saga-bench rawsaga BUS_URL [quick]
-       saga-bench saga|compare BUS_URL LOG_URL [quick]
+       saga-bench rawsaga BUS_URL [grid] [quick]
+       saga-bench saga|compare BUS_URL LOG_URL [grid] [quick]
        saga-bench bus BUS_URL [quick]
        saga-bench report RESULTS DOCS
 
@@ -78,23 +79,34 @@ A BUS_URL begins with kafka://, amqp:// or nats://; a LOG_URL with sqlite: or po
 
 /// Returns whether there is such a benchmark.
 fn over_a_broker(args: &[&str]) -> bool {
-    let (args, effort) = match args {
-        [args @ .., "quick"] => (args, Effort::QUICK),
-        args => (args, Effort::FULL),
+    let (args, is_quick) = last(args, "quick");
+    let (args, is_grid) = last(args, "grid");
+    let effort = match (is_quick, is_grid) {
+        (true, _) => Effort::QUICK,
+        (false, true) => Effort::GRID,
+        (false, false) => Effort::FULL,
     };
     let Some((bus_url, broker)) = args.get(1).and_then(|url| Some((*url, Broker::of(url)?))) else {
         return false;
     };
     let measure = |log_url: Option<&str>, sides: &[Side]| {
         let (bus_url, log_url) = (bus_url.to_owned(), log_url.map(str::to_owned));
-        compare::run(&Ground { broker, bus_url, log_url }, sides, effort);
+        compare::run(&Ground { broker, bus_url, log_url }, sides, is_grid, effort);
     };
     match args {
         ["rawsaga", _] => measure(None, &[Side::Raw]),
         ["saga", _, log_url] => measure(Some(log_url), &[Side::Ours]),
         ["compare", _, log_url] => measure(Some(log_url), &[Side::Raw, Side::Ours]),
-        ["bus", _] => bus::run(broker, bus_url, effort),
+        ["bus", _] if !is_grid => bus::run(broker, bus_url, effort),
         _ => return false,
     }
     true
+}
+
+/// The arguments without this one at their end, and whether it was there.
+fn last<'a, 'b>(args: &'a [&'b str], name: &str) -> (&'a [&'b str], bool) {
+    match args {
+        [args @ .., last] if *last == name => (args, true),
+        args => (args, false),
+    }
 }
