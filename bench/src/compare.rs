@@ -97,7 +97,8 @@ fn line(cell: Cell, side: Side, promise: &str, runs: &[Measured]) -> Value {
     let p50 = of(|it| it.run.p50.as_secs_f64() * 1e3);
     let p99 = of(|it| it.run.p99.as_secs_f64() * 1e3);
     let cpu = of(|it| it.run.cpu_us);
-    let (broker, log, syncs) = (told(|it| it.broker_us), told(|it| it.log_us), told(|it| it.syncs));
+    let (broker, log) = (told(|it| it.broker_us), told(|it| it.log_us));
+    let (syncs, messages) = (told(|it| it.syncs), told(|it| it.messages));
     let median = |spread: &Option<Spread>, unit: &str, what: &str| {
         spread
             .as_ref()
@@ -107,6 +108,7 @@ fn line(cell: Cell, side: Side, promise: &str, runs: &[Measured]) -> Value {
         median(&broker, " µs", "in the broker"),
         median(&log, " µs", "in the log's server"),
         median(&syncs, "", "syncs of the log a saga"),
+        median(&messages, "", "messages a saga"),
     ];
     println!(
         "{cell} {:<8} {rate:.0} sagas/s, p50 {p50:.1} ms, p99 {p99:.1} ms, CPU a saga {cpu:.0} µs in this process{} | {promise}",
@@ -115,5 +117,6 @@ fn line(cell: Cell, side: Side, promise: &str, runs: &[Measured]) -> Value {
     );
     let json = |spread: Option<Spread>| spread.map(|spread| spread.json());
     json!({ "side": side.name(), "sagas_per_second": rate.json(), "p50_ms": p50.json(), "p99_ms": p99.json(), "cpu_us": cpu.json(),
-            "broker_cpu_us": json(broker), "log_cpu_us": json(log), "syncs_per_saga": json(syncs) })
+            "broker_cpu_us": json(broker), "log_cpu_us": json(log), "syncs_per_saga": json(syncs),
+            "messages_per_saga": json(messages) })
 }

@@ -176,6 +176,14 @@ impl Load {
         begun.elapsed()
     }
 
+    /// Runs at least so many more sagas to their ends.
+    pub(crate) async fn finish(self: &Arc<Self>, count: u64, in_flight: usize) {
+        let begun = self.finished();
+        while self.finished() - begun < count {
+            self.drive(in_flight, Instant::now() + Duration::from_millis(200)).await;
+        }
+    }
+
     /// How many sagas were begun; between two drives, all of them have ended.
     pub(crate) fn finished(&self) -> u64 {
         self.next.load(Ordering::Relaxed)

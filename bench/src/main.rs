@@ -6,6 +6,8 @@ mod bus;
 mod cells;
 mod compare;
 mod core;
+#[cfg(feature = "allocations")]
+mod costs;
 mod durable;
 mod effort;
 mod load;
@@ -27,7 +29,7 @@ use crate::effort::Effort;
 use crate::sides::{Ground, Side};
 
 /// What a service with this load would use: messages are made on one thread and freed on another, at which the system's allocator is slow.
-#[cfg(feature = "mimalloc")]
+#[cfg(all(feature = "mimalloc", not(feature = "allocations")))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -37,6 +39,13 @@ fn main() -> ExitCode {
         ["core", "memory"] => core::run(&core::MEMORY),
         ["core", "throughput"] => core::run(&core::THROUGHPUT),
         ["core", "fan-out"] => core::run(&core::FAN_OUT),
+        #[cfg(feature = "allocations")]
+        ["core", "costs"] => costs::run(),
+        #[cfg(not(feature = "allocations"))]
+        ["core", "costs"] => {
+            eprintln!("what a saga costs is counted by the feature `allocations`");
+            return ExitCode::from(2);
+        }
         ["core", part] => core::part(part),
         ["log", url] => durable::run(url),
         ["steno", url] => steno::run(url),
@@ -65,7 +74,7 @@ fn main() -> ExitCode {
 }
 
 const USAGE: &str = "\
-usage: saga-bench core memory|throughput|fan-out
+usage: saga-bench core memory|throughput|fan-out|costs
        saga-bench log|coordinators URL
        saga-bench steno memory:|sqlite:FILE
        saga-bench restart URL SAGAS

@@ -50,6 +50,8 @@ pub(crate) struct Measured {
     pub(crate) log_us: Option<f64>,
     /// How often the log was synced for each saga, if that is told at once.
     pub(crate) syncs: Option<f64>,
+    /// Commands that this library's participants have executed for each saga, and as many replies.
+    pub(crate) messages: Option<f64>,
 }
 
 impl Ground {
@@ -121,7 +123,9 @@ impl Ground {
             "{commands} commands cannot be those of {} sagas",
             took.len()
         );
+        let messages = 2.0 * commands as f64 / took.len() as f64;
         let measured = watch.stop(took, log.store.as_ref()).await;
+        let measured = Measured { messages: Some(messages), ..measured };
         load.stop().await;
         adapter.end(&topics(steps)).await;
         self.broker.forget(&self.bus_url, prefix).await;
@@ -156,7 +160,7 @@ impl Watch {
         let broker_us = us(self.broker.now(), self.broker_cpu);
         let (log_cpu, syncs) = used(store).await;
         let syncs = syncs.zip(self.syncs).map(|(now, before)| (now - before) as f64 / count);
-        Measured { run, broker_us, log_us: us(log_cpu, self.log_cpu), syncs }
+        Measured { run, broker_us, log_us: us(log_cpu, self.log_cpu), syncs, messages: None }
     }
 }
 

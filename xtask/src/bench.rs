@@ -21,13 +21,14 @@ Usage: cargo xtask bench core
        cargo xtask bench bus [kafka|rabbit|nats...] [--quick]
        cargo xtask bench report
 
-Measures sagas: core, in memory: throughput, latency, CPU and memory of each, and what a step costs of a saga of 1 to 1000. log, with the
-saga log in a database: the same, and how often the disk is synced. restart, a coordinator that comes back to 100,000 sagas, or N.
-coordinators, one, two and four of them on PostgreSQL. steno, the same sagas by that crate, in turns. soak, the same load for half an hour,
-or N minutes: whether throughput or memory have a slope. saga, over real brokers, in turns with rawsaga: the same messages by the broker's
-own client, without a log; rawsaga, that alone. With --grid, sagas of 1 to 64 steps, not only of 4. bus, what an adapter publishes and
-consumes beside that client. With --quick, whether they work and not how fast. Starts the servers it needs; prints a table and, as its last
-line, JSON, which is kept in the target directory. report writes what is kept there into docs/benchmarks.md, with charts.";
+Measures sagas: core, in memory: throughput, latency, CPU and memory of each, what a step costs of a saga of 1 to 1000, and how many
+allocations and messages a saga takes. log, with the saga log in a database: the same times, and how often the disk is synced. restart, a
+coordinator that comes back to 100,000 sagas, or N. coordinators, one, two and four of them on PostgreSQL. steno, the same sagas by that
+crate, in turns. soak, the same load for half an hour, or N minutes: whether throughput or memory have a slope. saga, over real brokers, in
+turns with rawsaga: the same messages by the broker's own client, without a log; rawsaga, that alone. With --grid, sagas of 1 to 64 steps,
+not only of 4. bus, what an adapter publishes and consumes beside that client. With --quick, whether they work and not how fast. Starts the
+servers it needs; prints a table and, as its last line, JSON, which is kept in the target directory. report writes what is kept there into
+docs/benchmarks.md, with charts.";
 
 /// Where results are kept, in the target directory.
 const RESULTS: &str = "bench";
@@ -43,6 +44,7 @@ const QUICK: &str = "quick";
 /// Its figures are kept beside those of four steps.
 const GRID: &str = "grid";
 const MEMORY: &str = "memory";
+const MIMALLOC: [&str; 2] = ["--features", "mimalloc"];
 /// Brokers, and the variables that hold their URLs.
 const BROKERS: [(&str, &str); 3] =
     [("kafka", "SAGA_KAFKA_URL"), ("rabbit", "SAGA_RABBIT_URL"), ("nats", "SAGA_NATS_URL")];
@@ -136,7 +138,7 @@ pub(crate) fn measure(plan: &Plan<'_>) -> Result<bool, String> {
         Plan::Core => core()?,
         Plan::Report => {
             let results = target_directory()?.join(RESULTS).display().to_string();
-            run(bench(&["report", &results, DOCS]))?;
+            run(bench(&MIMALLOC, &["report", &results, DOCS]))?;
         }
         Plan::Brokers(plan) => {
             let target = target_directory()?;
@@ -159,21 +161,23 @@ pub(crate) fn measure(plan: &Plan<'_>) -> Result<bool, String> {
     Ok(true)
 }
 
-/// Memory with the allocator that everyone has, throughput with the one that a service under such a load would use.
+/// Memory with the allocator that everyone has, throughput with the one that a service under such a load would use, costs with one that
+/// counts.
 fn core() -> Result<(), String> {
-    let args = ["core", "memory"];
-    kept(cargo(["run", "--release", "--quiet", "--package", "saga-bench", "--"].iter().chain(&args)), &args)?;
+    let (memory, costs) = (["core", "memory"], ["core", "costs"]);
+    kept(bench(&[], &memory), &memory)?;
+    kept(bench(&["--features", "allocations"], &costs), &costs)?;
     with_mimalloc(&["core", "throughput"])?;
     with_mimalloc(&["core", "fan-out"])
 }
 
 fn with_mimalloc(args: &[&str]) -> Result<(), String> {
-    kept(bench(args), args)
+    kept(bench(&MIMALLOC, args), args)
 }
 
-fn bench(args: &[&str]) -> Command {
-    let bench = ["run", "--release", "--quiet", "--package", "saga-bench", "--features", "mimalloc", "--"];
-    cargo(bench.iter().chain(args))
+fn bench(features: &[&str], args: &[&str]) -> Command {
+    let run = ["run", "--release", "--quiet", "--package", "saga-bench"];
+    cargo([&run, features, &["--"], args].concat())
 }
 
 /// Runs a benchmark, shows what it says, and keeps the JSON in its last line, with when and where it was run.

@@ -46,6 +46,7 @@ pub(super) fn brokers(results: &Results, charts: &Path) -> Result<Option<String>
                 shown(number(&part, "/ratio/p99"), 2),
                 shown(number(ours, "/cpu_us"), 0),
                 shown(number(ours, "/syncs_per_saga"), 3),
+                shown(number(ours, "/messages_per_saga"), 2),
                 format!("{} / {}", part["fdatasync_us"][0], part["fdatasync_us"][1]),
             ]
         });
@@ -59,6 +60,7 @@ pub(super) fn brokers(results: &Results, charts: &Path) -> Result<Option<String>
             "ratio",
             "CPU µs a saga",
             "syncs a saga",
+            "messages a saga",
             "fdatasync µs",
         ];
         page += &format!("### {bus}\n\n{promises}\n{}", table(&head, rows));

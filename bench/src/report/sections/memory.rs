@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::{origins, parts, shown, table};
 use crate::report::charts::{self, Bars};
 use crate::report::results::{Results, number};
@@ -36,6 +38,11 @@ pub(super) fn in_memory(results: &Results, charts: &Path) -> Result<Option<Strin
         );
     }
     page += &table(&["memory of a saga", "bytes"], bytes);
+    let counted: Vec<_> = with("allocations_per_saga").map(costs).collect();
+    if !counted.is_empty() {
+        let head = ["allocations a saga", "bytes allocated", "messages a saga", "sagas counted", "peak MiB"];
+        page += &table(&head, counted);
+    }
     let steps: Vec<_> = with("cpu_us_per_step").collect();
     if !steps.is_empty() {
         let rows = steps.iter().map(|part| {
@@ -54,4 +61,15 @@ pub(super) fn in_memory(results: &Results, charts: &Path) -> Result<Option<Strin
         page += "![CPU time of a step](benchmarks/fan-out.svg)\n\n";
     }
     Ok(Some(page + &origins(all)))
+}
+
+/// What a saga costs whatever the machine.
+fn costs(part: &Value) -> Vec<String> {
+    vec![
+        shown(number(part, "/allocations_per_saga"), 1),
+        shown(number(part, "/allocated_bytes_per_saga"), 0),
+        shown(number(part, "/messages_per_saga"), 2),
+        part["sagas"].to_string(),
+        shown(number(part, "/peak_resident_bytes") / f64::from(1 << 20), 1),
+    ]
 }
