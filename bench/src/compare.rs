@@ -2,45 +2,49 @@
 
 use serde_json::{Value, json};
 
+use crate::cells::{Cell, STEPS_IN_FLIGHT_MAX};
 use crate::durable::{probe, runtime};
 use crate::effort::Effort;
 use crate::sides::{Ground, Measured, Side};
 use crate::spread::Spread;
 
-const IN_FLIGHT: [usize; 3] = [1, 64, 1_024];
-
-/// Measures these sides, each in its turn.
-pub(crate) fn run(ground: &Ground, sides: &[Side], effort: Effort) {
-    runtime().block_on(measure(ground, sides, effort));
+/// Measures these sides, each in its turn: sagas of four steps, or a grid of one step to many.
+pub(crate) fn run(ground: &Ground, sides: &[Side], is_grid: bool, effort: Effort) {
+    runtime().block_on(measure(ground, sides, is_grid, effort));
 }
 
-async fn measure(ground: &Ground, sides: &[Side], effort: Effort) {
+async fn measure(ground: &Ground, sides: &[Side], is_grid: bool, effort: Effort) {
     let Effort { rounds, time, .. } = effort;
     println!(
-        "saga-rs {}; {}; a saga of 4 parallel steps of 300 B; all but the servers in this process; runs of {time:?} after a warm-up, \
+        "saga-rs {}; {}; sagas of parallel steps of 300 B; all but the servers in this process; runs of {time:?} after a warm-up, \
          {rounds} for each figure",
         env!("CARGO_PKG_VERSION"),
         ground.broker.name()
     );
+    if is_grid {
+        println!(
+            "left out: more than {STEPS_IN_FLIGHT_MAX} steps in flight, where a run would end before a saga does"
+        );
+    }
     let mut promises = Vec::new();
     for side in sides {
         promises.push(ground.promise(*side).await);
     }
     let mut nth = 0;
     let mut parts = Vec::new();
-    for in_flight in IN_FLIGHT {
+    for cell in if is_grid { Cell::grid() } else { Cell::usual() } {
         let before = probe();
         let mut runs: Vec<Vec<Measured>> = sides.iter().map(|_| Vec::new()).collect();
         for round in 1..=rounds {
             for (side, runs) in sides.iter().zip(&mut runs) {
-                eprint!("\r{in_flight} in flight, round {round} of {rounds}: {:<10}", side.name());
+                eprint!("\r{cell}, round {round} of {rounds}: {:<10}", side.name());
                 nth += 1;
-                runs.push(ground.run(*side, in_flight, nth, time).await);
+                runs.push(ground.run(*side, cell, nth, time).await);
             }
         }
-        eprint!("\r{:50}\r", "");
+        eprint!("\r{:70}\r", "");
         let after = probe();
-        let mut part = shown(in_flight, sides, &promises, &runs);
+        let mut part = shown(cell, sides, &promises, &runs);
         println!("      fdatasync, p50 of 100: {before:.1?} before, {after:.1?} after");
         part["fdatasync_us"] = json!([before.as_micros() as u64, after.as_micros() as u64]);
         parts.push(part);
@@ -52,20 +56,20 @@ async fn measure(ground: &Ground, sides: &[Side], effort: Effort) {
         .collect();
     println!(
         "{}",
-        json!({ "benchmark": "compare", "bus": ground.broker.name(), "rounds": rounds, "seconds": time.as_secs_f64(),
+        json!({ "benchmark": "compare", "bus": ground.broker.name(), "grid": is_grid, "rounds": rounds, "seconds": time.as_secs_f64(),
                 "sides": sides, "parts": parts })
     );
 }
 
-/// Prints the lines of one number of sagas in flight, and returns them.
-fn shown(in_flight: usize, sides: &[Side], promises: &[String], runs: &[Vec<Measured>]) -> Value {
+/// Prints the lines of one cell, and returns them.
+fn shown(cell: Cell, sides: &[Side], promises: &[String], runs: &[Vec<Measured>]) -> Value {
     let lines: Vec<Value> = sides
         .iter()
         .zip(promises)
         .zip(runs)
-        .map(|((side, promise), runs)| line(in_flight, *side, promise, runs))
+        .map(|((side, promise), runs)| line(cell, *side, promise, runs))
         .collect();
-    let mut part = json!({ "in_flight": in_flight, "lines": lines });
+    let mut part = json!({ "in_flight": cell.in_flight, "steps": cell.steps, "lines": lines });
     let raw = sides.iter().position(|side| *side == Side::Raw);
     let ours = sides.iter().position(|side| *side == Side::Ours);
     if let Some((raw, ours)) = raw.zip(ours) {
@@ -76,14 +80,14 @@ fn shown(in_flight: usize, sides: &[Side], promises: &[String], runs: &[Vec<Meas
         let p99 = of_each(|it| it.run.p99.as_secs_f64());
         let cpu = of_each(|it| it.run.cpu_us);
         println!(
-            "{in_flight:>5} ours ÷ raw, of neighbours: sagas/s {rate:.2}, p99 {p99:.2}, CPU in this process {cpu:.2}"
+            "{cell} ours ÷ raw, of neighbours: sagas/s {rate:.2}, p99 {p99:.2}, CPU in this process {cpu:.2}"
         );
         part["ratio"] = json!({ "sagas_per_second": rate.json(), "p99": p99.json(), "cpu": cpu.json() });
     }
     part
 }
 
-fn line(in_flight: usize, side: Side, promise: &str, runs: &[Measured]) -> Value {
+fn line(cell: Cell, side: Side, promise: &str, runs: &[Measured]) -> Value {
     let of = |figure: fn(&Measured) -> f64| Spread::of(runs.iter().map(figure));
     let told = |figure: fn(&Measured) -> Option<f64>| {
         let told: Vec<f64> = runs.iter().filter_map(figure).collect();
@@ -93,7 +97,8 @@ fn line(in_flight: usize, side: Side, promise: &str, runs: &[Measured]) -> Value
     let p50 = of(|it| it.run.p50.as_secs_f64() * 1e3);
     let p99 = of(|it| it.run.p99.as_secs_f64() * 1e3);
     let cpu = of(|it| it.run.cpu_us);
-    let (broker, log, syncs) = (told(|it| it.broker_us), told(|it| it.log_us), told(|it| it.syncs));
+    let (broker, log) = (told(|it| it.broker_us), told(|it| it.log_us));
+    let (syncs, messages) = (told(|it| it.syncs), told(|it| it.messages));
     let median = |spread: &Option<Spread>, unit: &str, what: &str| {
         spread
             .as_ref()
@@ -103,13 +108,15 @@ fn line(in_flight: usize, side: Side, promise: &str, runs: &[Measured]) -> Value
         median(&broker, " µs", "in the broker"),
         median(&log, " µs", "in the log's server"),
         median(&syncs, "", "syncs of the log a saga"),
+        median(&messages, "", "messages a saga"),
     ];
     println!(
-        "{in_flight:>5} {:<8} {rate:.0} sagas/s, p50 {p50:.1} ms, p99 {p99:.1} ms, CPU a saga {cpu:.0} µs in this process{} | {promise}",
+        "{cell} {:<8} {rate:.0} sagas/s, p50 {p50:.1} ms, p99 {p99:.1} ms, CPU a saga {cpu:.0} µs in this process{} | {promise}",
         side.name(),
         more.into_iter().flatten().collect::<String>()
     );
     let json = |spread: Option<Spread>| spread.map(|spread| spread.json());
     json!({ "side": side.name(), "sagas_per_second": rate.json(), "p50_ms": p50.json(), "p99_ms": p99.json(), "cpu_us": cpu.json(),
-            "broker_cpu_us": json(broker), "log_cpu_us": json(log), "syncs_per_saga": json(syncs) })
+            "broker_cpu_us": json(broker), "log_cpu_us": json(log), "syncs_per_saga": json(syncs),
+            "messages_per_saga": json(messages) })
 }

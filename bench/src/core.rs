@@ -1,7 +1,7 @@
 //! `bench core`: in-memory bus, log and inbox; four steps of 300 B; two worker threads.
 
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -152,10 +152,7 @@ fn memory_finished(rows_max: Option<usize>) -> u64 {
         parts.inbox_limits.rows_max = rows_max.unwrap_or(parts.inbox_limits.rows_max);
         let load = Load::start(parts);
         let run = async |count: u64| {
-            let begun = load.finished();
-            while load.finished() - begun < count {
-                load.drive(64, Instant::now() + Duration::from_millis(200)).await;
-            }
+            load.finish(count, 64).await;
             (load.finished(), resident_bytes())
         };
         let (count_before, before) = run(FINISHED / 3).await;

@@ -35,7 +35,8 @@ struct Done {
 /// How many tasks start sagas and await them.
 const LOAD_TASKS: usize = 4;
 
-const STEPS: usize = 4;
+/// Of a saga, if nothing else is said.
+pub(crate) const STEPS: usize = 4;
 
 /// Their names stay in memory: a process has few runs.
 fn contracts(steps: usize) -> Vec<Contract<Order, Done>> {
@@ -175,6 +176,14 @@ impl Load {
         begun.elapsed()
     }
 
+    /// Runs at least so many more sagas to their ends.
+    pub(crate) async fn finish(self: &Arc<Self>, count: u64, in_flight: usize) {
+        let begun = self.finished();
+        while self.finished() - begun < count {
+            self.drive(in_flight, Instant::now() + Duration::from_millis(200)).await;
+        }
+    }
+
     /// How many sagas were begun; between two drives, all of them have ended.
     pub(crate) fn finished(&self) -> u64 {
         self.next.load(Ordering::Relaxed)
@@ -226,9 +235,9 @@ where
     took
 }
 
-/// The topics of a service of four steps whose replies go where they usually do.
-pub(crate) fn topics() -> Vec<&'static str> {
-    contracts(STEPS).iter().map(Contract::topic).chain(["bench.replies"]).collect()
+/// The topics of a service of so many steps whose replies go where they usually do.
+pub(crate) fn topics(steps: usize) -> Vec<&'static str> {
+    contracts(steps).iter().map(Contract::topic).chain(["bench.replies"]).collect()
 }
 
 fn saga(replies: Option<&str>, contracts: &[Contract<Order, Done>]) -> Saga<Order> {

@@ -3,8 +3,11 @@
 mod asleep;
 mod broker;
 mod bus;
+mod cells;
 mod compare;
 mod core;
+#[cfg(feature = "allocations")]
+mod costs;
 mod durable;
 mod effort;
 mod load;
@@ -26,7 +29,7 @@ use crate::effort::Effort;
 use crate::sides::{Ground, Side};
 
 /// What a service with this load would use: messages are made on one thread and freed on another, at which the system's allocator is slow.
-#[cfg(feature = "mimalloc")]
+#[cfg(all(feature = "mimalloc", not(feature = "allocations")))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -36,6 +39,13 @@ fn main() -> ExitCode {
         ["core", "memory"] => core::run(&core::MEMORY),
         ["core", "throughput"] => core::run(&core::THROUGHPUT),
         ["core", "fan-out"] => core::run(&core::FAN_OUT),
+        #[cfg(feature = "allocations")]
+        ["core", "costs"] => costs::run(),
+        #[cfg(not(feature = "allocations"))]
+        ["core", "costs"] => {
+            eprintln!("what a saga costs is counted by the feature `allocations`");
+            return ExitCode::from(2);
+        }
         ["core", part] => core::part(part),
         ["log", url] => durable::run(url),
         ["steno", url] => steno::run(url),
@@ -64,13 +74,13 @@ fn main() -> ExitCode {
 }
 
 const USAGE: &str = "\
-usage: saga-bench core memory|throughput|fan-out
+usage: saga-bench core memory|throughput|fan-out|costs
        saga-bench log|coordinators URL
        saga-bench steno memory:|sqlite:FILE
        saga-bench restart URL SAGAS
        saga-bench soak URL|memory: MINUTES
-       saga-bench rawsaga BUS_URL [quick]
-       saga-bench saga|compare BUS_URL LOG_URL [quick]
+       saga-bench rawsaga BUS_URL [grid] [quick]
+       saga-bench saga|compare BUS_URL LOG_URL [grid] [quick]
        saga-bench bus BUS_URL [quick]
        saga-bench report RESULTS DOCS
 
@@ -78,23 +88,34 @@ A BUS_URL begins with kafka://, amqp:// or nats://; a LOG_URL with sqlite: or po
 
 /// Returns whether there is such a benchmark.
 fn over_a_broker(args: &[&str]) -> bool {
-    let (args, effort) = match args {
-        [args @ .., "quick"] => (args, Effort::QUICK),
-        args => (args, Effort::FULL),
+    let (args, is_quick) = last(args, "quick");
+    let (args, is_grid) = last(args, "grid");
+    let effort = match (is_quick, is_grid) {
+        (true, _) => Effort::QUICK,
+        (false, true) => Effort::GRID,
+        (false, false) => Effort::FULL,
     };
     let Some((bus_url, broker)) = args.get(1).and_then(|url| Some((*url, Broker::of(url)?))) else {
         return false;
     };
     let measure = |log_url: Option<&str>, sides: &[Side]| {
         let (bus_url, log_url) = (bus_url.to_owned(), log_url.map(str::to_owned));
-        compare::run(&Ground { broker, bus_url, log_url }, sides, effort);
+        compare::run(&Ground { broker, bus_url, log_url }, sides, is_grid, effort);
     };
     match args {
         ["rawsaga", _] => measure(None, &[Side::Raw]),
         ["saga", _, log_url] => measure(Some(log_url), &[Side::Ours]),
         ["compare", _, log_url] => measure(Some(log_url), &[Side::Raw, Side::Ours]),
-        ["bus", _] => bus::run(broker, bus_url, effort),
+        ["bus", _] if !is_grid => bus::run(broker, bus_url, effort),
         _ => return false,
     }
     true
+}
+
+/// The arguments without this one at their end, and whether it was there.
+fn last<'a, 'b>(args: &'a [&'b str], name: &str) -> (&'a [&'b str], bool) {
+    match args {
+        [args @ .., last] if *last == name => (args, true),
+        args => (args, false),
+    }
 }

@@ -7,6 +7,7 @@ use saga_core::memory::MemoryLog;
 use saga_core::ports::SagaLog;
 
 use crate::broker::{Broker, ServerCpu};
+use crate::cells::Cell;
 use crate::durable::Run;
 use crate::load::{Load, Parts, topics};
 use crate::process::cpu_time;
@@ -49,6 +50,8 @@ pub(crate) struct Measured {
     pub(crate) log_us: Option<f64>,
     /// How often the log was synced for each saga, if that is told at once.
     pub(crate) syncs: Option<f64>,
+    /// Commands that this library's participants have executed for each saga, and as many replies.
+    pub(crate) messages: Option<f64>,
 }
 
 impl Ground {
@@ -75,18 +78,19 @@ impl Ground {
     }
 
     /// The nth run of this process.
-    pub(crate) async fn run(&self, side: Side, in_flight: usize, nth: u32, time: Duration) -> Measured {
+    pub(crate) async fn run(&self, side: Side, cell: Cell, nth: u32, time: Duration) -> Measured {
         let prefix = format!("bench-{}-{nth}.", std::process::id());
         match (side, self.broker) {
-            (Side::Ours, _) => self.ours(&prefix, in_flight, nth, time).await,
-            (Side::Raw, Broker::Kafka) => self.raw::<Kafka>(&prefix, in_flight, time).await,
-            (Side::Raw, Broker::Rabbit) => self.raw::<Rabbit>(&prefix, in_flight, time).await,
-            (Side::Raw, Broker::Nats) => self.raw::<Nats>(&prefix, in_flight, time).await,
+            (Side::Ours, _) => self.ours(&prefix, cell, nth, time).await,
+            (Side::Raw, Broker::Kafka) => self.raw::<Kafka>(&prefix, cell, time).await,
+            (Side::Raw, Broker::Rabbit) => self.raw::<Rabbit>(&prefix, cell, time).await,
+            (Side::Raw, Broker::Nats) => self.raw::<Nats>(&prefix, cell, time).await,
         }
     }
 
-    async fn raw<R: Raw>(&self, prefix: &str, in_flight: usize, time: Duration) -> Measured {
-        let mut workload = Workload::<R>::start(&self.bus_url, prefix).await;
+    async fn raw<R: Raw>(&self, prefix: &str, cell: Cell, time: Duration) -> Measured {
+        let Cell { in_flight, steps } = cell;
+        let mut workload = Workload::<R>::start(&self.bus_url, prefix, steps).await;
         // Until all are there.
         workload.drive(1, Instant::now()).await;
         workload.drive(in_flight, Instant::now() + WARM_UP).await;
@@ -97,13 +101,15 @@ impl Ground {
         measured
     }
 
-    async fn ours(&self, prefix: &str, in_flight: usize, nth: u32, time: Duration) -> Measured {
+    async fn ours(&self, prefix: &str, cell: Cell, nth: u32, time: Duration) -> Measured {
+        let Cell { in_flight, steps } = cell;
         let adapter = self.broker.connect(&self.bus_url, prefix).await;
         let log = Log::open(self.log_url.as_deref().unwrap_or(IN_MEMORY), nth).await;
         let load = Load::start(Parts {
             bus: Arc::clone(&adapter.bus),
             log: Arc::clone(&log.log),
             prefix: format!("saga-{}-{nth}", std::process::id()),
+            steps,
             ..Parts::new(SAGAS_IN_FLIGHT_MAX)
         });
         load.one().await;
@@ -113,13 +119,15 @@ impl Ground {
         let took = load.drive(in_flight, watch.begun + time).await;
         let commands = load.executed() - executed;
         assert!(
-            commands >= 4 * took.len() as u64,
+            commands >= (steps * took.len()) as u64,
             "{commands} commands cannot be those of {} sagas",
             took.len()
         );
+        let messages = 2.0 * commands as f64 / took.len() as f64;
         let measured = watch.stop(took, log.store.as_ref()).await;
+        let measured = Measured { messages: Some(messages), ..measured };
         load.stop().await;
-        adapter.end(&topics()).await;
+        adapter.end(&topics(steps)).await;
         self.broker.forget(&self.bus_url, prefix).await;
         log.end().await;
         measured
@@ -152,7 +160,7 @@ impl Watch {
         let broker_us = us(self.broker.now(), self.broker_cpu);
         let (log_cpu, syncs) = used(store).await;
         let syncs = syncs.zip(self.syncs).map(|(now, before)| (now - before) as f64 / count);
-        Measured { run, broker_us, log_us: us(log_cpu, self.log_cpu), syncs }
+        Measured { run, broker_us, log_us: us(log_cpu, self.log_cpu), syncs, messages: None }
     }
 }
 

@@ -17,17 +17,18 @@ Usage: cargo xtask bench core
        cargo xtask bench coordinators
        cargo xtask bench steno [memory|sqlite...]
        cargo xtask bench soak [sqlite|postgres|memory...] [--minutes N]
-       cargo xtask bench saga|rawsaga [kafka|rabbit|nats...] [--log sqlite|postgres|memory] [--quick]
+       cargo xtask bench saga|rawsaga [kafka|rabbit|nats...] [--log sqlite|postgres|memory] [--grid] [--quick]
        cargo xtask bench bus [kafka|rabbit|nats...] [--quick]
        cargo xtask bench report
 
-Measures sagas: core, in memory: throughput, latency, CPU and memory of each, and what a step costs of a saga of 1 to 1000. log, with the
-saga log in a database: the same, and how often the disk is synced. restart, a coordinator that comes back to 100,000 sagas, or N.
-coordinators, one, two and four of them on PostgreSQL. steno, the same sagas by that crate, in turns. soak, the same load for half an hour,
-or N minutes: whether throughput or memory have a slope. saga, over real brokers, in turns with rawsaga: the same messages by the broker's
-own client, without a log; rawsaga, that alone. bus, what an adapter publishes and consumes beside that client. With --quick, whether they
-work and not how fast. Starts the servers it needs; prints a table and, as its last line, JSON, which is kept in the target directory. report
-writes what is kept there into docs/benchmarks.md, with charts.";
+Measures sagas: core, in memory: throughput, latency, CPU and memory of each, what a step costs of a saga of 1 to 1000, and how many
+allocations and messages a saga takes. log, with the saga log in a database: the same times, and how often the disk is synced. restart, a
+coordinator that comes back to 100,000 sagas, or N. coordinators, one, two and four of them on PostgreSQL. steno, the same sagas by that
+crate, in turns. soak, the same load for half an hour, or N minutes: whether throughput or memory have a slope. saga, over real brokers, in
+turns with rawsaga: the same messages by the broker's own client, without a log; rawsaga, that alone. With --grid, sagas of 1 to 64 steps,
+not only of 4. bus, what an adapter publishes and consumes beside that client. With --quick, whether they work and not how fast. Starts the
+servers it needs; prints a table and, as its last line, JSON, which is kept in the target directory. report writes what is kept there into
+docs/benchmarks.md, with charts.";
 
 /// Where results are kept, in the target directory.
 const RESULTS: &str = "bench";
@@ -40,7 +41,10 @@ const SAGAS: &str = "100000";
 const MINUTES: &str = "30";
 /// Such figures say little, and are not kept.
 const QUICK: &str = "quick";
+/// Its figures are kept beside those of four steps.
+const GRID: &str = "grid";
 const MEMORY: &str = "memory";
+const MIMALLOC: [&str; 2] = ["--features", "mimalloc"];
 /// Brokers, and the variables that hold their URLs.
 const BROKERS: [(&str, &str); 3] =
     [("kafka", "SAGA_KAFKA_URL"), ("rabbit", "SAGA_RABBIT_URL"), ("nats", "SAGA_NATS_URL")];
@@ -61,15 +65,18 @@ pub(crate) struct OverBrokers<'a> {
     brokers: Vec<(&'static str, &'static str)>,
     /// The log, where one is needed.
     log: Option<&'a str>,
+    /// Whether sagas have one step to many.
+    is_grid: bool,
     is_quick: bool,
 }
 
 impl<'a> OverBrokers<'a> {
     fn chosen(benchmark: &'static str, words: &[&'a str], log: Option<&'a str>) -> Result<Self, String> {
-        let mut chosen = Self { benchmark, brokers: Vec::new(), log, is_quick: false };
+        let mut chosen = Self { benchmark, brokers: Vec::new(), log, is_grid: false, is_quick: false };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match *word {
+                "--grid" if benchmark != "bus" => chosen.is_grid = true,
                 "--quick" => chosen.is_quick = true,
                 "--log" if log.is_some() => {
                     let named = words.next().filter(|name| [SQLITE, POSTGRES, MEMORY].contains(name));
@@ -131,7 +138,7 @@ pub(crate) fn measure(plan: &Plan<'_>) -> Result<bool, String> {
         Plan::Core => core()?,
         Plan::Report => {
             let results = target_directory()?.join(RESULTS).display().to_string();
-            run(bench(&["report", &results, DOCS]))?;
+            run(bench(&MIMALLOC, &["report", &results, DOCS]))?;
         }
         Plan::Brokers(plan) => {
             let target = target_directory()?;
@@ -154,21 +161,23 @@ pub(crate) fn measure(plan: &Plan<'_>) -> Result<bool, String> {
     Ok(true)
 }
 
-/// Memory with the allocator that everyone has, throughput with the one that a service under such a load would use.
+/// Memory with the allocator that everyone has, throughput with the one that a service under such a load would use, costs with one that
+/// counts.
 fn core() -> Result<(), String> {
-    let args = ["core", "memory"];
-    kept(cargo(["run", "--release", "--quiet", "--package", "saga-bench", "--"].iter().chain(&args)), &args)?;
+    let (memory, costs) = (["core", "memory"], ["core", "costs"]);
+    kept(bench(&[], &memory), &memory)?;
+    kept(bench(&["--features", "allocations"], &costs), &costs)?;
     with_mimalloc(&["core", "throughput"])?;
     with_mimalloc(&["core", "fan-out"])
 }
 
 fn with_mimalloc(args: &[&str]) -> Result<(), String> {
-    kept(bench(args), args)
+    kept(bench(&MIMALLOC, args), args)
 }
 
-fn bench(args: &[&str]) -> Command {
-    let bench = ["run", "--release", "--quiet", "--package", "saga-bench", "--features", "mimalloc", "--"];
-    cargo(bench.iter().chain(args))
+fn bench(features: &[&str], args: &[&str]) -> Command {
+    let run = ["run", "--release", "--quiet", "--package", "saga-bench"];
+    cargo([&run, features, &["--"], args].concat())
 }
 
 /// Runs a benchmark, shows what it says, and keeps the JSON in its last line, with when and where it was run.
@@ -242,13 +251,15 @@ fn over_broker(
     broker: &'static str,
     variable: &str,
 ) -> Result<(), String> {
-    let quick: &[&str] = if plan.is_quick { &[QUICK] } else { &[] };
+    let mut more = Vec::new();
+    more.extend(plan.is_grid.then_some(GRID));
+    more.extend(plan.is_quick.then_some(QUICK));
     let up = servers::up(target, &[broker]);
     let measured = up.and_then(|variables| {
         let bus = servers::value(&variables, variable)?;
-        let with_log = |log: &str| with_mimalloc(&[&[plan.benchmark, bus, log], quick].concat());
+        let with_log = |log: &str| with_mimalloc(&[&[plan.benchmark, bus, log], &more[..]].concat());
         match plan.log {
-            None => with_mimalloc(&[&[plan.benchmark, bus], quick].concat()),
+            None => with_mimalloc(&[&[plan.benchmark, bus], &more[..]].concat()),
             Some(MEMORY) => with_log("memory:"),
             Some(SQLITE) => on_sqlite(target, with_log),
             Some(_) => on_postgres(target, with_log),
@@ -268,10 +279,22 @@ mod tests {
             panic!("it is a benchmark over brokers")
         };
         let brokers = vec![("nats", "SAGA_NATS_URL")];
-        assert_eq!(plan, OverBrokers { benchmark: "compare", brokers, log: Some("memory"), is_quick: true });
+        let expected = OverBrokers {
+            benchmark: "compare",
+            brokers,
+            log: Some("memory"),
+            is_grid: false,
+            is_quick: true,
+        };
+        assert_eq!(plan, expected);
+        let Ok(Plan::Brokers(plan)) = chosen(&["rawsaga", "--grid"]) else {
+            panic!("it is a benchmark over brokers")
+        };
+        assert!(plan.is_grid && !plan.is_quick);
         let Ok(Plan::Brokers(plan)) = chosen(&["bus"]) else { panic!("it is a benchmark over brokers") };
         assert_eq!((plan.brokers, plan.log), (BROKERS.to_vec(), None));
         assert!(chosen(&["rawsaga", "--log", "memory"]).is_err());
         assert!(chosen(&["saga", "zeromq"]).is_err());
+        assert!(chosen(&["bus", "--grid"]).is_err());
     }
 }

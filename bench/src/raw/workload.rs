@@ -1,4 +1,4 @@
-//! rawsaga: four commands of 300 B out, four replies back, counted in memory. No log, no undo; at least once, since nothing is acknowledged
+//! rawsaga: commands of 300 B out, as many replies back, counted in memory. No log, no undo; at least once, since nothing is acknowledged
 //! before what follows from it.
 
 use std::collections::HashMap;
@@ -12,13 +12,12 @@ use tokio::task::JoinHandle;
 
 use super::{Outgoing, Raw, Reader};
 
-const STEPS: [&str; 4] = ["one", "two", "three", "four"];
 const COMMAND_BYTES: usize = 300;
 /// How many messages may be unsettled, as our participants and our coordinator have it.
 const COMMANDS_MAX: u16 = 4_096;
 const REPLIES_MAX: u16 = 16_384;
 
-/// Four participants, and the one who counts, over one client.
+/// A participant for each step, and the one who counts, over one client.
 pub(crate) struct Workload<R: Raw> {
     bus: Arc<R>,
     topics: Vec<Arc<str>>,
@@ -27,12 +26,12 @@ pub(crate) struct Workload<R: Raw> {
 }
 
 impl<R: Raw> Workload<R> {
-    /// Creates topics whose names begin with this, and starts the participants.
-    pub(crate) async fn start(url: &str, prefix: &str) -> Self {
+    /// Creates topics whose names begin with this, and starts the participants of so many steps, 64 at most.
+    pub(crate) async fn start(url: &str, prefix: &str, steps: usize) -> Self {
         let bus = Arc::new(R::open(url).await);
-        let topic = |name: &&str| Arc::from(format!("{prefix}{name}"));
-        let replies: Arc<str> = topic(&"replies");
-        let commands: Vec<Arc<str>> = STEPS.iter().map(topic).collect();
+        let replies: Arc<str> = Arc::from(format!("{prefix}replies"));
+        let commands: Vec<Arc<str>> =
+            (1..=steps).map(|nth| Arc::from(format!("{prefix}step-{nth}"))).collect();
         let topics: Vec<_> = commands.iter().chain([&replies]).cloned().collect();
         for topic in &topics {
             bus.create(topic).await;
@@ -131,7 +130,7 @@ struct Counting<R: Raw> {
 struct Open {
     begun: Instant,
     /// A bit for each step: a reply may come twice.
-    answered: u8,
+    answered: u64,
 }
 
 impl<R: Raw> Counting<R> {
@@ -158,7 +157,7 @@ impl<R: Raw> Counting<R> {
 
     /// Begins so many sagas: what is returned sends their commands.
     fn begin(&mut self, count: usize) -> impl Future<Output = ()> + Send + use<R> {
-        let mut commands = Vec::with_capacity(count * STEPS.len());
+        let mut commands = Vec::with_capacity(count * self.commands.len());
         for saga in self.next..self.next + count as u64 {
             self.open.insert(saga, Open { begun: Instant::now(), answered: 0 });
             commands.extend((0..).zip(&self.commands).map(|(step, topic)| Outgoing {
@@ -181,7 +180,7 @@ impl<R: Raw> Counting<R> {
             // One that is not open has ended before: the reply has come twice.
             let Some(open) = self.open.get_mut(&saga) else { continue };
             open.answered |= 1 << step;
-            if open.answered == (1 << STEPS.len()) - 1 {
+            if open.answered.count_ones() as usize == self.commands.len() {
                 ended.push(open.begun.elapsed());
                 self.open.remove(&saga);
             }

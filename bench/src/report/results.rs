@@ -40,6 +40,7 @@ pub(super) fn text<'a>(value: &'a Value, path: &str) -> &'a str {
 }
 
 /// All benchmarks, in the order of their files' names.
+#[derive(Debug, Deserialize)]
 pub(super) struct Results(Vec<Kept>);
 
 impl Results {
