@@ -50,6 +50,26 @@ async fn no_more_than_the_limit_is_out() {
     drop(first);
 }
 
+/// Settles one while somebody waits for more, and returns what that one gets.
+async fn settled_while_waiting(deliveries: &Deliveries<u32>) -> Vec<u32> {
+    let mut out = deliveries.next(9).await.unwrap();
+    let mut waiting = Box::pin(deliveries.next(9));
+    assert!(futures::poll!(&mut waiting).is_pending());
+    settle(deliveries, out.remove(0));
+    let waited = tokio::time::timeout(Duration::from_millis(5), waiting).await;
+    numbers(&waited.expect("it is woken").unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_is_woken_by_a_place_and_by_the_next_of_a_key() {
+    let full = deliveries(2, false);
+    full.arrived((0..3).map(|n| arrived(n, "k")));
+    assert_eq!(settled_while_waiting(&full).await, [2]);
+    let ordered = deliveries(9, true);
+    ordered.arrived((0..2).map(|n| arrived(n, "k")));
+    assert_eq!(settled_while_waiting(&ordered).await, [1]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn everything_that_is_here_counts_once() {
     let deliveries = deliveries(3, true);
