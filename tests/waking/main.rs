@@ -2,6 +2,7 @@
 
 mod callback;
 mod deadlines;
+mod gathering;
 mod identity;
 mod operators;
 mod recovery;
