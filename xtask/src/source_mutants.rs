@@ -91,7 +91,7 @@ const AREAS: &[Area] = &[
             "--cargo-arg=--lib",
             "--cargo-arg=--test=waking",
         ],
-        tests: &[],
+        tests: &["coordinator::", "deadlines::", "identity::", "recovery::", "several::"],
     },
     Area {
         name: "leases",
