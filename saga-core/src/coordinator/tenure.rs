@@ -110,6 +110,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_tenure_is_known_by_the_epoch_of_its_lease() {
+        let at = Timestamp::from_millis(1_000);
+        let lease = Lease { epoch: 7, now: at, until: at.after(Duration::from_secs(10)) };
+        let (log_time, clock_time) = (at, at);
+        let (renewed_at, renewed_clock_time) = (at, at);
+        let owner: Arc<str> = "one".into();
+        let tenure = Tenure { owner, lease, log_time, clock_time, renewed_at, renewed_clock_time };
+        assert_eq!((tenure.epoch(), tenure.owner().1), (7, 7));
+    }
+
+    #[test]
     fn the_log_has_answered_half_way_between_question_and_answer() {
         let at = Timestamp::from_millis;
         assert_eq!(midway(at(1_000), at(1_300)), at(1_150));
