@@ -29,13 +29,9 @@ impl Engine {
         // Whoever else goes on with this saga is not to do so without what is decided here.
         let may_gather = !self.is_draining && !self.shared.others.are_near(now);
         let slot = self.slots.get_mut(&key).expect("the slot was decided on");
-        if slot.pending.is_urgent {
-            return;
-        }
         if !may_gather || is_urgent(slot) {
-            slot.pending.is_urgent = true;
-            self.to_append.push(key);
-        } else if !slot.pending.is_gathering {
+            self.hurry(key);
+        } else if !slot.pending.is_urgent && !slot.pending.is_gathering {
             slot.pending.is_gathering = true;
             self.gathering.new.push(key);
             self.watch();
@@ -72,8 +68,8 @@ impl Engine {
         }
     }
 
-    fn hurry(&mut self, key: SagaKey) {
-        // It may have gone meanwhile, with more.
+    /// What waits to be appended of a saga goes with the next group commit; if nothing does, it has gone already.
+    pub(super) fn hurry(&mut self, key: SagaKey) {
         if let Some(slot) = self.slots.get_mut(&key)
             && slot.pending.append.is_some()
             && !std::mem::replace(&mut slot.pending.is_urgent, true)

@@ -145,8 +145,7 @@ impl Engine {
             owner: None,
             settled: None,
         }));
-        slot.pending.is_urgent = true;
-        self.to_append.push(key.clone());
+        self.hurry(key.clone());
     }
 
     /// The log has no such saga: a start may begin it; everything else has come to the wrong place.

@@ -189,13 +189,10 @@ impl<In> Sagas<In> {
                 },
                 () = &mut again => is_here = true,
             }
-            let now = self.shared.clock.now();
-            if is_here && !self.shared.others.may_look(now) {
+            if is_here && !self.shared.others.may_look(self.shared.clock.now()) {
                 continue;
             }
             if let Some(outcome) = self.recorded_outcome(key).await? {
-                // Told by nobody: by another it was brought to its end.
-                self.shared.others.met(now);
                 return Ok(outcome);
             }
         }

@@ -31,7 +31,7 @@ impl Synchronous {
 }
 
 /// What every connection has set: after how many pages the write-ahead log is worked into the file; how much is cached, in KiB and negative as
-/// SQLite wants it; and where it keeps what it throws away again.
+/// SQLite wants it, by all but the log's writer; and where it keeps what it throws away again.
 pub(super) const PRAGMAS: [(&str, &str); 3] =
     [("wal_autocheckpoint", "4000"), ("cache_size", "-65536"), ("temp_store", "MEMORY")];
 

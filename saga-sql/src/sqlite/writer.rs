@@ -25,6 +25,10 @@ const GATHER_MAX: usize = 256;
 /// How many statements stay prepared: all there are.
 const STATEMENTS_MAX: usize = 64;
 
+/// In KiB, and negative as SQLite wants it; less than other connections have: where a page was split, SQLite goes through its whole table of
+/// cached pages with the commit.
+const CACHE: i64 = -8_192;
+
 /// A call that writes.
 #[derive(Debug)]
 pub(super) enum Job {
@@ -94,8 +98,7 @@ impl Writer {
         for (name, value) in PRAGMAS {
             connection.pragma_update(None, name, value)?;
         }
-        // Where a page was split, SQLite goes through its whole table of cached pages with every commit.
-        connection.pragma_update(None, "cache_size", -8192)?;
+        connection.pragma_update(None, "cache_size", CACHE)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         Ok(Self {
             connection,
