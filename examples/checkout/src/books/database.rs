@@ -2,6 +2,7 @@
 //! dies in between, and any number of processes may share it.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use saga::sql::sqlx;
@@ -32,6 +33,26 @@ const SHELVES: &str = "SELECT product, taken FROM shelves WHERE taken <> 0";
 
 fn column(quantity: u64) -> Result<i64, StepError> {
     i64::try_from(quantity).map_err(|_| StepError::reject("nobody has so many"))
+}
+
+/// For how long a database may be busy or away while it is read. The sub-cases need no such patience: what they could not do is sent again.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Reads until the database answers: one that does not says nothing of the books.
+async fn patiently<T, F>(read: impl Fn() -> F) -> Result<T, sqlx::Error>
+where
+    F: Future<Output = Result<T, sqlx::Error>>,
+{
+    let begun = Instant::now();
+    loop {
+        match read().await {
+            Err(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) if begun.elapsed() < PATIENCE => {
+                tokio::time::sleep(PAUSE).await;
+            }
+            read => return read,
+        }
+    }
 }
 
 /// The SQL is the same for both; the types of the connections are not.
@@ -95,17 +116,20 @@ macro_rules! in_database {
             }
 
             async fn rows(&self) -> Result<Vec<Row>, Failure> {
-                let rows: Vec<(String, String, bool)> = sqlx::query_as(ROWS).fetch_all(self).await?;
+                let rows: Vec<(String, String, bool)> =
+                    patiently(|| sqlx::query_as(ROWS).fetch_all(self)).await?;
                 let row = |(order_id, entry, undone)| Row { order_id, entry, undone };
                 Ok(rows.into_iter().map(row).collect())
             }
 
             async fn of_order(&self, order_id: &str) -> Result<Entries, Failure> {
-                Ok(sqlx::query_as(OF_ORDER).bind(order_id).fetch_all(self).await?)
+                let read = || sqlx::query_as(OF_ORDER).bind(order_id).fetch_all(self);
+                Ok(patiently(read).await?)
             }
 
             async fn shelves(&self) -> Result<BTreeMap<String, u64>, Failure> {
-                let shelves: Vec<(String, i64)> = sqlx::query_as(SHELVES).fetch_all(self).await?;
+                let shelves: Vec<(String, i64)> =
+                    patiently(|| sqlx::query_as(SHELVES).fetch_all(self)).await?;
                 Ok(shelves.into_iter().map(|(product, taken)| (product, taken.unsigned_abs())).collect())
             }
         }
