@@ -29,8 +29,8 @@ pub(crate) struct Stage {
     run: fn(&Context) -> Outcome,
 }
 
-/// A stage that only builds runs beside those behind it, which mostly wait.
-const BESIDE: &str = "features";
+/// These only build, and need long: they run one after the other beside all others, and take what those leave of the processors.
+const BESIDE: [&str; 3] = ["licences", "advisories", "features"];
 
 /// All stages, the quick ones and those that most often fail first.
 pub(crate) const STAGES: &[Stage] = &[
@@ -39,6 +39,7 @@ pub(crate) const STAGES: &[Stage] = &[
     Stage { name: "rust-version", what: "no dependency needs a newer Rust", run: rust_version::check },
     Stage { name: "licences", what: "licences, bans and sources of all dependencies", run: licences },
     Stage { name: "advisories", what: "no dependency has a known vulnerability", run: advisories },
+    Stage { name: "features", what: "each feature builds alone", run: features },
     Stage { name: "clippy", what: "no warning, with all features", run: clippy },
     Stage { name: "docs", what: "the documentation has no broken link", run: docs },
     Stage { name: "tests", what: "all tests, with all features", run: cases::all_features },
@@ -55,7 +56,6 @@ pub(crate) const STAGES: &[Stage] = &[
         run: mutants,
     },
     Stage { name: "fuzz", what: "a minute of fuzzing, all targets side by side, finds nothing", run: fuzz },
-    Stage { name: BESIDE, what: "each feature builds alone", run: features },
     Stage {
         name: "conformance",
         what: "every bus keeps its promises, against real servers",
@@ -166,7 +166,7 @@ pub(crate) fn chosen(names: &[&str]) -> Result<Vec<&'static Stage>, String> {
     names.iter().map(find).collect()
 }
 
-/// Runs the stages, one after the other, and returns whether nothing failed.
+/// Runs the stages and returns whether nothing failed.
 pub(crate) fn run(stages: &[&Stage]) -> Result<bool, String> {
     let workspace = Workspace::read()?;
     let tools = Tools::new(&workspace.target_directory);
@@ -179,17 +179,12 @@ pub(crate) fn run(stages: &[&Stage]) -> Result<bool, String> {
         println!("== {line}");
         (line, outcome)
     };
+    let run_all = |stages: Vec<&Stage>| stages.into_iter().map(run).collect::<Vec<_>>();
+    let (beside, others) = stages.iter().copied().partition(|stage| BESIDE.contains(&stage.name));
     let report: Vec<_> = thread::scope(|scope| {
-        let mut beside = None;
-        let mut report = Vec::new();
-        for stage in stages {
-            if stage.name == BESIDE {
-                beside = Some(scope.spawn(|| run(stage)));
-            } else {
-                report.push(run(stage));
-            }
-        }
-        report.extend(beside.map(|it| it.join().expect("a stage does not panic")));
+        let beside = scope.spawn(|| run_all(beside));
+        let mut report = run_all(others);
+        report.extend(beside.join().expect("a stage does not panic"));
         report
     });
     println!("\n== all stages ==");
