@@ -25,9 +25,10 @@ const RENEW: &str = "\
     UPDATE saga_leases SET until = saga_leases_now() + $3 \
     WHERE key = $1 AND fencing = $2 AND until > saga_leases_now()";
 
+/// The moment is a query of its own, which is asked once; only so does the index help.
 const PRUNE: &str = "\
     DELETE FROM saga_leases WHERE key IN ( \
-        SELECT key FROM saga_leases WHERE until < saga_leases_now() - $1 LIMIT 1000 FOR UPDATE SKIP LOCKED)";
+        SELECT key FROM saga_leases WHERE until < (SELECT saga_leases_now() - $1) LIMIT 1000 FOR UPDATE SKIP LOCKED)";
 
 impl Leases<Postgres> {
     /// Connects to the server that a URL names, `postgres://user:password@host/database`; see [`PostgresConfig`] for what else can stand

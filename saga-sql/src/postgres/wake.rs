@@ -53,9 +53,11 @@ const TAKE_OVER: &str = "\
         WHERE l.owner = t.owner AND l.line_at <= $4 FOR UPDATE OF l SKIP LOCKED) t \
     WHERE s.no = t.no RETURNING s.no, s.version";
 
+/// The moment is a query of its own, which is asked once: compared with a function that may say something else each time, every tombstone would
+/// be read.
 const PRUNE: &str = "\
     DELETE FROM saga_log WHERE no IN ( \
-        SELECT no FROM saga_log WHERE settled_at <= saga_log_now() - $1 ORDER BY settled_at LIMIT $2 \
+        SELECT no FROM saga_log WHERE settled_at <= (SELECT saga_log_now() - $1) ORDER BY settled_at LIMIT $2 \
         FOR UPDATE SKIP LOCKED)";
 
 const WHAT: &str = "the saga log cannot say which sagas are due";

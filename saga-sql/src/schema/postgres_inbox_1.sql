@@ -12,7 +12,8 @@ CREATE TABLE saga_inbox (
     changed_at bigint NOT NULL,
     PRIMARY KEY (run, step)
 ) WITH (fillfactor = 75);
-CREATE INDEX saga_inbox_changed ON saga_inbox USING brin (changed_at);
+-- Summarized as rows come, and not only when the table is vacuumed: until then whoever prunes reads them all.
+CREATE INDEX saga_inbox_changed ON saga_inbox USING brin (changed_at) WITH (autosummarize = on);
 
 -- Since when no row is missing. One row.
 CREATE TABLE saga_inbox_horizon (

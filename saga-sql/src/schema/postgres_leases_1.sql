@@ -11,4 +11,4 @@ CREATE TABLE saga_leases (
     holder text NOT NULL,
     until bigint NOT NULL
 ) WITH (fillfactor = 75);
-CREATE INDEX saga_leases_until ON saga_leases USING brin (until);
+CREATE INDEX saga_leases_until ON saga_leases USING brin (until) WITH (autosummarize = on);

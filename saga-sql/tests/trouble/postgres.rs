@@ -127,3 +127,36 @@ async fn people_can_read_the_tables() {
     let history: Vec<(i64, String)> = history.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_eq!(history, [(0, "succeeded".to_owned()), (1, "succeeded".to_owned())]);
 }
+
+/// They stay for a day, and are looked through ten times a second for those that are too old.
+#[tokio::test]
+#[ignore = "needs PostgreSQL: cargo xtask test"]
+async fn tombstones_that_stay_are_not_read_again_and_again() {
+    const TOMBSTONES: i64 = 20_000;
+    const WITHIN: Duration = Duration::from_secs(60);
+    let (config, mut connection) = schema("tombstones").await;
+    let log = PostgresLog::open(config).await.unwrap();
+    let fill = "INSERT INTO saga_log (saga, id, run, status, version, changed_at, owner, settled_at) \
+        SELECT 'checkout', n::text, '', 'completed', 0, 0, 0, saga_log_now() FROM generate_series(1, $1) n";
+    query(fill).bind(TOMBSTONES).execute(&mut connection).await.unwrap();
+    let epoch = log.lease("me", None, 2 * WITHIN).await.unwrap().epoch;
+    let mut looked_through = async || {
+        let look = "SELECT idx_scan, idx_tup_read FROM pg_stat_user_indexes \
+            WHERE schemaname = current_schema() AND indexrelname = 'saga_log_settled'";
+        let row = query(look).fetch_one(&mut connection).await.unwrap();
+        (row.get::<i64, _>(0), row.get::<i64, _>(1))
+    };
+    let before = looked_through().await;
+    let begun = Instant::now();
+    // What the server counts, it tells some time later.
+    let read = loop {
+        log.wake("me", epoch, &[], 9).await.unwrap();
+        let (times, read) = looked_through().await;
+        if times >= before.0 + 3 {
+            break read - before.1;
+        }
+        assert!(begun.elapsed() < WITHIN, "nobody looks for old ones by their index");
+        tokio::time::sleep(Duration::from_millis(110)).await;
+    };
+    assert!(read < TOMBSTONES, "{read} read, of which none is old");
+}
