@@ -5,68 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use saga::Error;
-use saga::ports::{
-    Append, AppendError, Audited, Callback, CallbackError, Census, Ended, Lease, Query, Record, SagaLog,
-    Summary, Version, Woken,
-};
-use saga::record::{Announcement, DefinitionRef, Ending, Outline, SagaKey, Status};
+use saga::ports::{Callback, CallbackError, Ended};
+use saga::record::{Announcement, Ending, Status};
 
+use crate::log::TapLog;
 use crate::rig::{Rig, run, saga_of, seconds};
-
-/// A log on a slow disk.
-#[derive(Debug)]
-struct SlowLog(Arc<dyn SagaLog>);
-
-#[async_trait]
-impl SagaLog for SlowLog {
-    async fn append(&self, batch: Vec<Append>) -> Vec<Result<Version, AppendError>> {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        self.0.append(batch).await
-    }
-
-    async fn load(&self, keys: &[SagaKey]) -> Vec<Result<Option<Record>, Error>> {
-        self.0.load(keys).await
-    }
-
-    async fn lease(&self, owner: &str, epoch: Option<u64>, ttl: Duration) -> Result<Lease, Error> {
-        self.0.lease(owner, epoch, ttl).await
-    }
-
-    async fn release(&self, owner: &str, epoch: u64) -> Result<(), Error> {
-        self.0.release(owner, epoch).await
-    }
-
-    async fn wake(
-        &self,
-        owner: &str,
-        epoch: u64,
-        definitions: &[DefinitionRef],
-        max: usize,
-    ) -> Result<Vec<Woken>, Error> {
-        self.0.wake(owner, epoch, definitions, max).await
-    }
-
-    async fn list(&self, query: Query) -> Result<Vec<Summary>, Error> {
-        self.0.list(query).await
-    }
-
-    async fn census(&self) -> Result<Vec<Census>, Error> {
-        self.0.census().await
-    }
-
-    async fn describe(&self, outlines: &[Outline]) -> Result<(), Error> {
-        self.0.describe(outlines).await
-    }
-
-    async fn outlines(&self) -> Result<Vec<Outline>, Error> {
-        self.0.outlines().await
-    }
-
-    async fn audit(&self, key: Option<SagaKey>, limit: usize) -> Result<Vec<Audited>, Error> {
-        self.0.audit(key, limit).await
-    }
-}
 
 /// Answers after a while, and counts.
 #[derive(Debug, Default)]
@@ -84,7 +27,7 @@ impl Callback for Counting {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_waits_for_its_append_is_not_asked_for_again() {
     let mut rig = Rig::new();
-    rig.log_seen = Arc::new(SlowLog(Arc::new(rig.log.clone())));
+    rig.log_seen = Arc::new(TapLog::slow(Arc::new(rig.log.clone())));
     let calls = Arc::new(Counting::default());
     let saga = saga_of(1, |saga| {
         // The announcement is recorded while the callback is answered.

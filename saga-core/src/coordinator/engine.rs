@@ -341,7 +341,7 @@ impl Engine {
         if self.is_draining {
             return;
         }
-        let room = self.shared.options.sagas_in_flight_max.saturating_sub(self.admitted);
+        let room = self.room();
         for (key, input) in self.admission.drain(..room.min(self.admission.len())).collect::<Vec<_>>() {
             self.input(key, input);
         }
@@ -354,6 +354,11 @@ impl Engine {
         if let Some(receiver) = self.starts.take() {
             self.work.push(receive(receiver, true));
         }
+    }
+
+    /// How many more starts may be let in.
+    pub(super) fn room(&self) -> usize {
+        self.shared.options.sagas_in_flight_max.saturating_sub(self.admitted)
     }
 
     /// Gives an input to its saga.

@@ -95,7 +95,8 @@ impl Engine {
     /// its saga, and nobody told us. Starts wait for the room that such a saga takes; callers wait for its outcome.
     fn verify_silent(&mut self) {
         let now = self.now();
-        let starts_wait = !self.admission.is_empty();
+        // What has come in just now is let in after this, if there is room.
+        let starts_wait = !self.admission.is_empty() && self.room() == 0;
         let callers_wait = now.since(self.verified_at) >= self.shared.options.outcome_poll_interval;
         if !starts_wait && !callers_wait {
             return;
