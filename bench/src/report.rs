@@ -19,10 +19,7 @@ pub(crate) fn run(results: &Path, docs: &Path) -> Result<(), String> {
     let results = Results::read(results)?;
     let charts = docs.join("benchmarks");
     fs::create_dir_all(&charts).map_err(|error| format!("{}: {error}", charts.display()))?;
-    let mut figures = String::new();
-    for section in sections::ALL {
-        figures.extend(section(&results, &charts)?);
-    }
+    let figures = sections::page(&results, &charts)?;
     let page = docs.join("benchmarks.md");
     let failed = |error| format!("{}: {error}", page.display());
     let text = fs::read_to_string(&page).map_err(failed)?;

@@ -58,8 +58,8 @@ impl Results {
     }
 
     /// Those of one kind.
-    pub(super) fn of<'a>(&'a self, benchmark: &str) -> impl Iterator<Item = &'a Kept> {
-        self.0.iter().filter(move |kept| text(&kept.result, "/benchmark") == benchmark)
+    pub(super) fn of(&self, benchmark: &str) -> Vec<&Kept> {
+        self.0.iter().filter(|kept| text(&kept.result, "/benchmark") == benchmark).collect()
     }
 }
 

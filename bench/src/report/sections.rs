@@ -12,19 +12,33 @@ use serde_json::Value;
 
 use super::results::{Kept, Results};
 
-type Section = fn(&Results, &Path) -> Result<Option<String>, String>;
+/// What of the results a section is of, and what it says of them. Charts are written to the folder.
+type Section = (fn(&Results) -> Vec<&Kept>, fn(&[&Kept], &Path) -> Result<String, String>);
 
-pub(super) const ALL: [Section; 9] = [
-    brokers::brokers,
-    brokers::grids,
-    databases::logs,
-    databases::coordinators,
-    databases::restarts,
-    memory::in_memory,
-    peers::peers,
-    brokers::buses,
-    soaks::soaks,
+const ALL: [Section; 9] = [
+    (|results| brokers::compared(results, false), brokers::brokers),
+    (|results| brokers::compared(results, true), brokers::grids),
+    (|results| results.of("log"), databases::logs),
+    (|results| results.of("coordinators"), databases::coordinators),
+    (|results| results.of("restart"), databases::restarts),
+    (|results| results.of("core"), memory::in_memory),
+    (|results| results.of("steno"), peers::peers),
+    (|results| results.of("bus"), brokers::buses),
+    (|results| results.of("soak"), soaks::soaks),
 ];
+
+/// All sections for which there are results, each with how they came about.
+pub(super) fn page(results: &Results, charts: &Path) -> Result<String, String> {
+    let mut page = String::new();
+    for (select, say) in ALL {
+        let kept = select(results);
+        if !kept.is_empty() {
+            page += &say(&kept, charts)?;
+            page += &origins(&kept);
+        }
+    }
+    Ok(page)
+}
 
 fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
@@ -39,8 +53,8 @@ fn shown(figure: f64, digits: usize) -> String {
     if figure.is_nan() { "–".to_owned() } else { format!("{figure:.digits$}") }
 }
 
-fn origins<'a>(kept: impl IntoIterator<Item = &'a Kept>) -> String {
-    let mut lines: Vec<_> = kept.into_iter().map(|kept| format!("- {}\n", kept.origin())).collect();
+fn origins(kept: &[&Kept]) -> String {
+    let mut lines: Vec<_> = kept.iter().map(|kept| format!("- {}\n", kept.origin())).collect();
     // One call may have made several.
     lines.dedup();
     lines.concat() + "\n"

@@ -4,14 +4,16 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{origins, parts, shown, table};
+use super::{parts, shown, table};
 use crate::report::charts::{self, Bars};
 use crate::report::results::{Kept, Results, number, text};
 
 /// What was measured in turns: with one step to many, or with four.
-fn compared(results: &Results, is_grid: bool) -> Vec<&Kept> {
-    let has_both = |kept: &&Kept| kept.result["sides"].as_array().is_some_and(|sides| sides.len() == 2);
-    results.of("compare").filter(has_both).filter(|kept| (kept.result["grid"] == true) == is_grid).collect()
+pub(super) fn compared(results: &Results, is_grid: bool) -> Vec<&Kept> {
+    let has_both = |kept: &Kept| kept.result["sides"].as_array().is_some_and(|sides| sides.len() == 2);
+    let mut all = results.of("compare");
+    all.retain(|kept| has_both(kept) && (kept.result["grid"] == true) == is_grid);
+    all
 }
 
 /// The side of a comparison with this name.
@@ -20,14 +22,10 @@ fn side<'a>(part: &'a Value, name: &str) -> &'a Value {
     lines.iter().find(|line| text(line, "/side") == name).unwrap_or(&Value::Null)
 }
 
-pub(super) fn brokers(results: &Results, charts: &Path) -> Result<Option<String>, String> {
-    let all = compared(results, false);
-    if all.is_empty() {
-        return Ok(None);
-    }
+pub(super) fn brokers(all: &[&Kept], charts: &Path) -> Result<String, String> {
     let mut page = "## Sagas over a broker, beside the broker's own client\n\n".to_owned();
     let mut bars = Vec::new();
-    for kept in &all {
+    for kept in all {
         let bus = text(&kept.result, "/bus");
         let promises = parts(kept, "sides")
             .iter()
@@ -68,17 +66,13 @@ pub(super) fn brokers(results: &Results, charts: &Path) -> Result<Option<String>
     let title = "sagas/s, this library ÷ the broker's own client without a log";
     charts::bars(&charts.join("brokers.svg"), &Bars { title, unit: "", bars: &bars })?;
     page += "![the ratios](benchmarks/brokers.svg)\n\n";
-    Ok(Some(page + &origins(all)))
+    Ok(page)
 }
 
-pub(super) fn grids(results: &Results, _: &Path) -> Result<Option<String>, String> {
-    let all = compared(results, true);
-    if all.is_empty() {
-        return Ok(None);
-    }
+pub(super) fn grids(all: &[&Kept], _: &Path) -> Result<String, String> {
     let mut page =
         "## Sagas of 1 to 64 steps over a broker\n\nCPU time of this library's side.\n\n".to_owned();
-    for kept in &all {
+    for kept in all {
         let rows = parts(kept, "parts").into_iter().map(|part| {
             let (raw, ours) = (side(&part, "rawsaga"), side(&part, "saga-rs"));
             vec![
@@ -93,17 +87,13 @@ pub(super) fn grids(results: &Results, _: &Path) -> Result<Option<String>, Strin
         let head = ["in flight", "steps", "raw, sagas/s", "saga-rs, sagas/s", "ratio", "CPU µs a step"];
         page += &format!("### {}, by steps\n\n{}", text(&kept.result, "/bus"), table(&head, rows));
     }
-    Ok(Some(page + &origins(all)))
+    Ok(page)
 }
 
-pub(super) fn buses(results: &Results, charts: &Path) -> Result<Option<String>, String> {
-    let all: Vec<_> = results.of("bus").collect();
-    if all.is_empty() {
-        return Ok(None);
-    }
+pub(super) fn buses(all: &[&Kept], charts: &Path) -> Result<String, String> {
     let mut bars = Vec::new();
     let mut rows = Vec::new();
-    for kept in &all {
+    for kept in all {
         let bus = text(&kept.result, "/bus");
         for part in parts(kept, "parts") {
             let name = text(&part, "/part");
@@ -123,7 +113,7 @@ pub(super) fn buses(results: &Results, charts: &Path) -> Result<Option<String>, 
     let page = format!("## The adapters alone, beside their clients\n\n{}", table(&head, rows));
     let title = "messages/s, adapter ÷ client";
     charts::bars(&charts.join("buses.svg"), &Bars { title, unit: "", bars: &bars })?;
-    Ok(Some(page + "![the ratios](benchmarks/buses.svg)\n\n" + &origins(all)))
+    Ok(page + "![the ratios](benchmarks/buses.svg)\n\n")
 }
 
 #[cfg(test)]

@@ -2,15 +2,11 @@
 
 use std::path::Path;
 
-use super::{origins, parts, shown, table};
+use super::{parts, shown, table};
 use crate::report::charts::{self, Bars};
-use crate::report::results::{Results, number, text};
+use crate::report::results::{Kept, number, text};
 
-pub(super) fn logs(results: &Results, charts: &Path) -> Result<Option<String>, String> {
-    let all: Vec<_> = results.of("log").collect();
-    if all.is_empty() {
-        return Ok(None);
-    }
+pub(super) fn logs(all: &[&Kept], charts: &Path) -> Result<String, String> {
     let rows = all.iter().map(|kept| {
         vec![
             text(&kept.result, "/promise").to_owned(),
@@ -40,13 +36,11 @@ pub(super) fn logs(results: &Results, charts: &Path) -> Result<Option<String>, S
         .map(|kept| (text(&kept.result, "/log").to_owned(), kept.number("/sagas_per_second")))
         .collect();
     charts::bars(&charts.join("logs.svg"), &Bars { title: "sagas/s by the log", unit: "", bars: &bars })?;
-    Ok(Some(page + "![sagas/s by the log](benchmarks/logs.svg)\n\n" + &origins(all)))
+    Ok(page + "![sagas/s by the log](benchmarks/logs.svg)\n\n")
 }
 
-pub(super) fn coordinators(results: &Results, _: &Path) -> Result<Option<String>, String> {
-    let all: Vec<_> = results.of("coordinators").collect();
-    let Some(kept) = all.first() else { return Ok(None) };
-    let rows = parts(kept, "lines").into_iter().map(|line| {
+pub(super) fn coordinators(all: &[&Kept], _: &Path) -> Result<String, String> {
+    let rows = all.iter().flat_map(|kept| parts(kept, "lines")).map(|line| {
         vec![
             text(&line, "/replies").to_lowercase(),
             line["coordinators"].to_string(),
@@ -61,14 +55,10 @@ pub(super) fn coordinators(results: &Results, _: &Path) -> Result<Option<String>
         "## Several coordinators on one PostgreSQL\n\n64 in flight in all.\n\n{}",
         table(&head, rows)
     );
-    Ok(Some(page + &origins(all)))
+    Ok(page)
 }
 
-pub(super) fn restarts(results: &Results, _: &Path) -> Result<Option<String>, String> {
-    let all: Vec<_> = results.of("restart").collect();
-    if all.is_empty() {
-        return Ok(None);
-    }
+pub(super) fn restarts(all: &[&Kept], _: &Path) -> Result<String, String> {
     let rows = all.iter().map(|kept| {
         vec![
             text(&kept.result, "/promise").to_owned(),
@@ -93,5 +83,5 @@ pub(super) fn restarts(results: &Results, _: &Path) -> Result<Option<String>, St
         "## A coordinator that comes back\n\nFrom the start of the process.\n\n{}",
         table(&head, rows)
     );
-    Ok(Some(page + &origins(all)))
+    Ok(page)
 }

@@ -4,15 +4,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{origins, parts, shown, table};
+use super::{parts, shown, table};
 use crate::report::charts::{self, Bars};
-use crate::report::results::{Results, number};
+use crate::report::results::{Kept, number};
 
-pub(super) fn in_memory(results: &Results, charts: &Path) -> Result<Option<String>, String> {
-    let all: Vec<_> = results.of("core").collect();
-    if all.is_empty() {
-        return Ok(None);
-    }
+pub(super) fn in_memory(all: &[&Kept], charts: &Path) -> Result<String, String> {
     let parts: Vec<_> = all.iter().flat_map(|kept| parts(kept, "parts")).collect();
     let with = |name: &'static str| parts.iter().filter(move |part| part.get(name).is_some());
     let mut page = "## All in memory\n\n".to_owned();
@@ -60,7 +56,7 @@ pub(super) fn in_memory(results: &Results, charts: &Path) -> Result<Option<Strin
         charts::bars(&charts.join("fan-out.svg"), &Bars { title, unit: " µs", bars: &bars })?;
         page += "![CPU time of a step](benchmarks/fan-out.svg)\n\n";
     }
-    Ok(Some(page + &origins(all)))
+    Ok(page)
 }
 
 /// What a saga costs whatever the machine.

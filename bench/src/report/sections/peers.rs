@@ -2,14 +2,10 @@
 
 use std::path::Path;
 
-use super::{origins, parts, shown, table};
-use crate::report::results::{Results, number, text};
+use super::{parts, shown, table};
+use crate::report::results::{Kept, number, text};
 
-pub(super) fn peers(results: &Results, _: &Path) -> Result<Option<String>, String> {
-    let all: Vec<_> = results.of("steno").collect();
-    if all.is_empty() {
-        return Ok(None);
-    }
+pub(super) fn peers(all: &[&Kept], _: &Path) -> Result<String, String> {
     let rows = all.iter().flat_map(|kept| {
         let ratio = kept.number("/ratio");
         parts(kept, "sides").into_iter().map(move |side| {
@@ -30,5 +26,5 @@ pub(super) fn peers(results: &Results, _: &Path) -> Result<Option<String>, Strin
         "## Beside steno\n\nThe other crate that coordinates sagas; it runs steps in its own process, without a bus. 64 in flight.\n\n{}",
         table(&head, rows)
     );
-    Ok(Some(page + &origins(all)))
+    Ok(page)
 }

@@ -4,15 +4,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{origins, parts, table};
+use super::{parts, table};
 use crate::report::charts::{self, Line};
-use crate::report::results::{Results, text};
+use crate::report::results::{Kept, text};
 
-pub(super) fn soaks(results: &Results, charts: &Path) -> Result<Option<String>, String> {
-    let all: Vec<_> = results.of("soak").collect();
-    if all.is_empty() {
-        return Ok(None);
-    }
+pub(super) fn soaks(all: &[&Kept], charts: &Path) -> Result<String, String> {
     let rows = all.iter().map(|kept| {
         vec![
             text(&kept.result, "/promise").to_owned(),
@@ -32,5 +28,5 @@ pub(super) fn soaks(results: &Results, charts: &Path) -> Result<Option<String>, 
             page += &format!("![{title}](benchmarks/{file})\n");
         }
     }
-    Ok(Some(page + "\n" + &origins(all)))
+    Ok(page + "\n")
 }
