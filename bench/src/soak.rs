@@ -38,9 +38,9 @@ pub(crate) fn run(url: &str, minutes: u64) {
 }
 
 async fn measure(url: &str, minutes: u64) {
-    let own = of_this_run(url);
+    let (own, is_in_memory) = (of_this_run(url), url == "memory:");
     refuse_used(&own);
-    let (promise, log): (_, Arc<dyn SagaLog>) = if url == "memory:" {
+    let (promise, log): (_, Arc<dyn SagaLog>) = if is_in_memory {
         let log = MemoryLog::builder().idempotency_window(REMEMBERED_FOR).build();
         ("log in memory, lost with the process".to_owned(), Arc::new(log))
     } else {
@@ -87,7 +87,9 @@ async fn measure(url: &str, minutes: u64) {
                 "fdatasync_us": [probed_before.as_micros() as u64, probed_after.as_micros() as u64] })
     );
     load[0].stop().await;
-    clean(&own).await;
+    if !is_in_memory {
+        clean(&own).await;
+    }
 }
 
 #[cfg(test)]

@@ -57,8 +57,8 @@ fn find(name: &str, version: &str, root: &Path) -> Result<PathBuf, String> {
     println!("installing {name} {version}; this takes some minutes, once");
     // Not optimized: that would take longer than the tool is used.
     let mut install = cargo(["install", "--debug", "--locked", "--version", version, name, "--root"]);
-    // Nor debugged.
-    install.arg(root).env("CARGO_PROFILE_DEV_DEBUG", "false");
+    // Nor debugged; and not where others build meanwhile, who would have to wait for each other.
+    install.arg(root).env("CARGO_PROFILE_DEV_DEBUG", "false").env_remove("CARGO_TARGET_DIR");
     run(install)?;
     if is(&ours, name, version) { Ok(ours) } else { Err(format!("{name} {version} does not run")) }
 }
